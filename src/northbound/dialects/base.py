@@ -1,0 +1,356 @@
+"""The one protocol of a dialect, and the few tools all dialects share.
+
+A dialect is pure: it reads bytes and returns values, without I/O, clock or randomness. To add one, write
+`dialects/<name>.py` ending in `DIALECT = <Class>()` and `vectors/<name>/*.json`; nothing else is edited.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Protocol
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+import msgspec
+
+from northbound.model.app import Endpoint, RetryPolicy
+from northbound.model.delivery import Fill, Verdict, View
+from northbound.model.errors import DecodeError, HubError, InvalidInput, Overloaded, SignatureError, StoreFailed
+from northbound.model.event import Event, EventType
+from northbound.model.wire import Key, Needs, Proof, Request, Response
+
+Params = tuple[tuple[str, str], ...]
+Options = Mapping[str, Any]
+RAW_NULL = msgspec.Raw(b"null")
+
+
+class Option(msgspec.Struct, frozen=True, kw_only=True):
+    """One setting of a dialect on a source or endpoint; `sure` is documented, inferred or ours."""
+
+    name: str
+    default: str | int | bool
+    says: str
+    choices: tuple[str, ...] = ()
+    sure: str = "ours"
+
+
+class Dialect(Protocol):
+    """One vendor's wire, both directions. See each attribute; methods without I/O, deterministic."""
+
+    name: ClassVar[str]
+    types: ClassVar[frozenset[EventType]]  # what the wire has words for
+    kinds: ClassVar[tuple[tuple[str, ...], ...]]  # the wire's own event names, in the page's groups
+    fresh: ClassVar[frozenset[str]] = frozenset()  # wire fields that are new on each attempt (send time, signature)
+    secrets: ClassVar[frozenset[str]] = frozenset({"authorization", "cookie"})  # headers, parameters: masked if shown
+    batch_max: ClassVar[int] = 1
+    options: ClassVar[tuple[Option, ...]] = ()
+    retry: ClassVar[RetryPolicy] = RetryPolicy()  # ruling 4
+    ack_budget_ms: ClassVar[int] = 3000  # ruling 5
+    methods: ClassVar[tuple[str, ...]] = ("POST",)
+
+    def verify(self, request: Request, keys: Sequence[Key], now: datetime, options: Options) -> Proof | Needs:
+        """Tell what the signature of *request* proves, or what must be fetched first; raise `SignatureError`."""
+        ...
+
+    def decode(self, request: Request, options: Options) -> list[Event]:
+        """Read the events of a verified *request*; an empty list is a vendor's test message; raise `DecodeError`."""
+        ...
+
+    def ack(self, request: Request, error: HubError | None) -> Response:
+        """Answer *request* in the vendor's style: stored, or refused because of *error*."""
+        status, _ = refusal(error)
+        return Response.json(status, {"code": 0, "message": "ok"} if error is None else error_words(error))
+
+    def kind(self, words: msgspec.Raw) -> str:
+        """Name the wire's event (one of `kinds`, or anything else the wire says) that *words* hold."""
+        ...
+
+    def view(self, event: Event, fill: Fill, options: Options) -> tuple[View, ...]:
+        """Say *event* in this wire's words: a view for each request it takes, none when it has no word for it.
+
+        Several only where the wire says one thing at a time (3T: one medium a request).
+        """
+        ...
+
+    def encode(self, views: Sequence[View], endpoint: Endpoint) -> Request:
+        """Build the request for *views* (one, or up to `batch_max` of one room), without fresh fields."""
+        ...
+
+    def sign(self, request: Request, endpoint: Endpoint, now: datetime, entropy: bytes) -> Request:
+        """Add what is new on each attempt: send time and signature by *endpoint*'s keys; *entropy* is 32 bytes."""
+        return request
+
+    def judge(self, request: Request, response: Response) -> Verdict:
+        """Decide whether *response* means accepted; the default is any 2xx."""
+        return judge_status(response, range(200, 300))
+
+
+class ProbeDialect(Protocol):
+    """Optional power: the wire has a test message that a receiver must answer before it is enabled."""
+
+    def probe(self, endpoint: Endpoint, entropy: bytes) -> Request:
+        """Build the test message, unsigned."""
+        ...
+
+
+# --- options ---------------------------------------------------------------------------------------------------------
+
+
+def setting(dialect: Dialect, options: Options, name: str) -> Any:
+    """Return option *name* of *dialect* from *options*, or its default."""
+    if name in options:
+        return options[name]
+    return next(option.default for option in dialect.options if option.name == name)
+
+
+def check_options(dialect: Dialect, options: Options) -> None:
+    """Refuse unknown option names and values outside the choices, naming what is allowed."""
+    known = {option.name: option for option in dialect.options}
+    for name, value in options.items():
+        option = known.get(name)
+        if option is None:
+            allowed = ", ".join(sorted(known)) or "none"
+            raise InvalidInput(f"{dialect.name} has no option {name!r}; it has: {allowed}", field=f"options.{name}")
+        if option.choices and value not in option.choices:
+            raise InvalidInput(f"option {name} is one of: {', '.join(option.choices)}", field=f"options.{name}")
+        if not option.choices and type(value) is not type(option.default):
+            wanted = type(option.default).__name__
+            raise InvalidInput(f"option {name} is a {wanted}", field=f"options.{name}")
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+def read_params(text: str | bytes) -> Params:
+    """Read `a=1&b=2` with + as space, strictly: bad percent-encoding or non-UTF-8 raise `DecodeError`."""
+    raw = text.encode("latin-1", "strict") if isinstance(text, str) and text.isascii() else text
+    if isinstance(raw, str):
+        raise DecodeError("the query holds characters that must be percent-encoded")
+    return tuple(_pair(part) for part in raw.split(b"&") if part)
+
+
+def _pair(part: bytes) -> tuple[str, str]:
+    name, _, value = part.partition(b"=")
+    return _unquote(name), _unquote(value)
+
+
+def _unquote(raw: bytes) -> str:
+    raw = raw.replace(b"+", b" ")
+    if b"%" in raw:
+        for index in range(len(raw)):
+            if raw[index] == 0x25 and not _is_hex(raw[index + 1 : index + 3]):
+                raise DecodeError("bad percent-encoding: % must be followed by two hex digits")
+        raw = unquote_to_bytes(raw)
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        raise DecodeError("parameters must be UTF-8, percent-encoded") from None
+
+
+def _is_hex(pair: bytes) -> bool:
+    return len(pair) == 2 and all(byte in b"0123456789abcdefABCDEF" for byte in pair)
+
+
+def write_params(params: Iterable[tuple[str, str]]) -> str:
+    """Write parameters percent-encoded by RFC 3986 (space as %20)."""
+    return "&".join(f"{percent(name)}={percent(value)}" for name, value in params)
+
+
+def percent(text: str) -> str:
+    """Percent-encode *text* as UTF-8, keeping only the RFC 3986 unreserved characters."""
+    return quote_from_bytes(text.encode(), safe="-_.~")
+
+
+def read_json(body: bytes) -> Any:
+    """Parse *body* strictly; raise `DecodeError` for what two parsers could read in two ways.
+
+    Refused: repeated keys, NaN and infinities, lone surrogates, trailing bytes, excessive depth. A UTF-8 byte-order
+    mark is skipped. Integers of any size stay exact.
+    """
+    body = without_mark(body)
+    try:
+        value = msgspec.json.decode(body)
+        json.loads(body, object_pairs_hook=_unique)
+    except msgspec.DecodeError as error:
+        raise DecodeError(f"the body is not JSON: {error}") from None
+    except RecursionError:
+        raise DecodeError("the body is not JSON we can read: nested too deeply") from None
+    except (ValueError, UnicodeDecodeError) as error:
+        raise DecodeError(f"the body is not JSON: {error}") from None
+    return value
+
+
+def without_mark(body: bytes) -> bytes:
+    """Return *body* without a leading UTF-8 byte-order mark and surrounding white space."""
+    return body.removeprefix(b"\xef\xbb\xbf").strip(b" \t\r\n")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a key is repeated in one object")
+    return members
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """Parse *body* strictly as a JSON object."""
+    value = read_json(body)
+    if not isinstance(value, dict):
+        raise DecodeError("the body must be a JSON object")
+    return value
+
+
+def members(words: msgspec.Raw | bytes) -> dict[str, msgspec.Raw]:
+    """Split a JSON object into its members, each as exact JSON text, in order."""
+    return msgspec.json.decode(words, type=dict[str, msgspec.Raw])
+
+
+def raw(value: Any) -> msgspec.Raw:
+    """Return *value* as compact JSON text."""
+    return msgspec.Raw(msgspec.json.encode(value))
+
+
+def text(value: Any) -> str | None:
+    """Return a wire value as text: None stays None, numbers as digits, blank becomes None."""
+    if value is None or isinstance(value, bool | dict | list):
+        return None
+    return str(value) or None
+
+
+def integer(value: Any) -> int | None:
+    """Return a wire value as an integer when it is one (or digits in a string), else None."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value
+    if isinstance(value, str) and value.strip().lstrip("-").isdigit() and len(value) < 20:
+        return int(value)
+    return None
+
+
+def from_ms(value: Any) -> datetime | None:
+    """Return Unix milliseconds as an aware UTC datetime; None when it is not a plausible time."""
+    number = integer(value)
+    return None if number is None else _from_seconds(number // 1000, number % 1000 * 1000)
+
+
+def from_seconds(value: Any) -> datetime | None:
+    """Return Unix seconds as an aware UTC datetime; None when it is not a plausible time."""
+    number = integer(value)
+    return None if number is None else _from_seconds(number, 0)
+
+
+def _from_seconds(seconds: int, microseconds: int) -> datetime | None:
+    if not 0 <= seconds < 253402300800:  # year 10000
+        return None
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=microseconds)
+
+
+def to_ms(moment: datetime) -> int:
+    """Return *moment* as Unix milliseconds."""
+    whole = int(moment.replace(microsecond=0).timestamp())
+    return whole * 1000 + moment.microsecond // 1000
+
+
+def to_seconds(moment: datetime) -> int:
+    """Return *moment* as whole Unix seconds."""
+    return int(moment.timestamp())
+
+
+def time_key(moment: datetime | None, key: str) -> str:
+    """Return a dedupe key that starts with the wire's own time, so that keys append in order (law 1)."""
+    return key if moment is None else f"{to_ms(moment):013d}|{key}"
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+
+def own_view(event: Event) -> tuple[View, ...]:
+    """Return the words exactly as they came: the view of an event in its own dialect."""
+    return (View(words=event.vendor),)
+
+
+_CARRIED_BY_NATURE = frozenset({"salvaged"})
+
+
+class Composer:
+    """Pick words for a foreign event and keep the account: what was read is carried, what was made up is invented.
+
+    Whatever of the event was never read is lost. Use once per view.
+    """
+
+    def __init__(self, event: Event, fill: Fill) -> None:
+        self.event = event
+        self.fill = fill
+        self._read: set[str] = set()
+        self._lost: list[str] = []
+        self._invented: list[str] = []
+
+    def take(self, name: str) -> Any:
+        """Return the event's field *name* (`room_id`, ..., `occurred_at`) and count it as carried."""
+        self._read.add(name)
+        return getattr(self.event, name)
+
+    def fact(self, name: str) -> Any:
+        """Return the fact *name* and count it as carried."""
+        self._read.add(f"facts.{name}")
+        return getattr(self.event.facts, name)
+
+    def need(self, word: str, value: Any, instead: Any) -> Any:
+        """Return *value*, or *instead* when it is None or empty, noting wire word *word* as invented (ruling 2)."""
+        if value is not None and value != ():
+            return value
+        self._invented.append(word)
+        return instead
+
+    def invent(self, word: str, value: Any) -> Any:
+        """Return *value* for a word that no foreign event can hold, noting it as invented."""
+        self._invented.append(word)
+        return value
+
+    def lose(self, name: str, note: str) -> None:
+        """Note that *name* is carried only in part, e.g. `facts.reason` as the coarse `passive`."""
+        self._lost.append(f"{name} ({note})")
+
+    def view(self, words: Mapping[str, Any]) -> View:
+        """Close the account and return the view of *words* (members that are None are left out)."""
+        kept = {name: value for name, value in words.items() if value is not None}
+        return View(words=raw(kept), lost=(*self._never_read(), *self._lost), invented=tuple(self._invented))
+
+    def _never_read(self) -> list[str]:
+        event = self.event
+        names = ("scope", "room_id", "participant_id", "session_id", "room_session_id", "track_id", "recording_id")
+        fields = [name for name in (*names, "occurred_at", "sequence") if getattr(event, name) is not None]
+        facts = [
+            f"facts.{name}"
+            for name, value in msgspec.structs.asdict(event.facts).items()
+            if value is not None and value != () and name not in _CARRIED_BY_NATURE
+        ]
+        vendor = [f"vendor.{name}" for name in event.unmapped]
+        return [name for name in (*fields, *facts, *vendor) if name not in self._read]
+
+
+# --- answering and judging -------------------------------------------------------------------------------------------
+
+REFUSALS: dict[type[HubError], int] = {SignatureError: 403, DecodeError: 400, Overloaded: 503, StoreFailed: 503}
+
+
+def refusal(error: HubError | None) -> tuple[int, str]:
+    """Return the HTTP status and short word for *error*; 200 for None; 503 for whatever should be tried again."""
+    if error is None:
+        return 200, "ok"
+    status = next((status for kind, status in REFUSALS.items() if isinstance(error, kind)), 503)
+    return status, error.code
+
+
+def error_words(error: HubError) -> dict[str, Any]:
+    """Return the neutral error body: non-zero code, the stable word, a sentence that says what to do."""
+    return {"code": 1, "error": error.code, "message": error.message}
+
+
+def judge_status(response: Response, accepted: Iterable[int]) -> Verdict:
+    """Judge by status alone; 410 is gone; Retry-After is passed on for a refusal."""
+    if response.status in accepted:
+        return Verdict(accepted=True)
+    retry_after = response.header("retry-after") if response.status in (429, 503) else None
+    reason = f"the receiver answered {response.status}"
+    return Verdict(accepted=False, reason=reason, gone=response.status == 410, retry_after=retry_after)

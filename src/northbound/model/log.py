@@ -1,0 +1,66 @@
+"""What the log keeps: the request as received, and each event at its place."""
+
+from datetime import datetime
+from enum import StrEnum
+from zlib import crc32
+
+import msgspec
+
+from northbound.model.event import Event
+from northbound.model.wire import Proof, Request
+
+PARTITIONS = 64
+
+
+class Origin(StrEnum):
+    """Where an entry comes from: a vendor said it, we concluded it from what they said, or we repaired a gap."""
+
+    OBSERVED = "observed"
+    DERIVED = "derived"
+    SYNTHETIC = "synthetic"
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+    """A request as received, stored before it is acknowledged."""
+
+    source_id: str
+    received_at: datetime
+    request: Request
+    proof: Proof
+
+
+class Logged(msgspec.Struct, frozen=True, kw_only=True):
+    """An event at its place in the log.
+
+    `offset` grows without a smaller one ever becoming readable after a larger one. `id` is the event's id for
+    everybody: stable, unique in this hub; a derived event's id comes from its cause.
+    """
+
+    id: str
+    partition: int
+    offset: int
+    source_id: str
+    recorded_at: datetime
+    proof: Proof
+    origin: Origin
+    event: Event
+    receipt_id: int | None = None
+    cause_id: str | None = None  # of a derived entry: the entry it was concluded from
+
+
+class Appended(msgspec.Struct, frozen=True, kw_only=True):
+    """What an append did: the ids that were new, how many events were known already, how many conflicted (I17)."""
+
+    ids: tuple[str, ...]
+    duplicates: int = 0
+    conflicts: int = 0
+
+
+def room_key(source_id: str, event: Event) -> str:
+    """Return the identity of the event's room, also its order key; events without a room share one per source."""
+    return f"{source_id}/{event.scope or ''}/{event.room_id or ''}"
+
+
+def partition_of(key: str) -> int:
+    """Return the log partition (0..63) of an order key."""
+    return crc32(key.encode()) % PARTITIONS

@@ -1,0 +1,101 @@
+"""The projection: what is true in a room now, folded from the log."""
+
+from datetime import datetime
+
+import msgspec
+
+from northbound.model.event import Fault, File, Media, PhoneAccess, Reason, RecordingMode, Role, Terminal
+
+
+class Track(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One published medium of one participant."""
+
+    id: str
+    media: tuple[Media, ...] = ()
+    resolution: str | None = None
+    published_at: datetime | None = None
+    stalled: bool = False
+
+
+class Participant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One person's current stay. `session_id` is ours, stable for the stay; `wire_session_id` is the vendor's."""
+
+    id: str
+    session_id: str
+    joined_at: datetime  # the vendor's clock where it has one, else receipt (ruling 3)
+    joined_at_known: bool = False  # True when joined_at is the vendor's
+    wire_session_id: str | None = None
+    name: str | None = None
+    group_id: str | None = None
+    role: Role | None = None
+    terminal: Terminal | None = None
+    client: str | None = None
+    phone: PhoneAccess | None = None
+    epoch: int = 0  # how often the room had been re-opened when this stay began
+    tracks: dict[str, Track] = {}
+    subscriptions: tuple[tuple[str, str], ...] = ()  # (publisher id, track id) pairs
+
+
+class Departed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A stay that ended, kept while a late event may still name it."""
+
+    session_id: str
+    wire_session_id: str | None = None
+    joined_at: datetime | None = None
+    left_at: datetime | None = None
+    left_at_known: bool = False
+    reason: Reason | None = None
+
+
+class Recording(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One recording: its state, files and the sequence numbers that are missing (R10)."""
+
+    id: str
+    status: str = "started"
+    mode: RecordingMode | None = None
+    recorder_id: str | None = None
+    format: str | None = None
+    started_at: datetime | None = None
+    stopped_at: datetime | None = None
+    progress: float | None = None
+    files: tuple[File, ...] = ()
+    next_sequence: int | None = None
+    gaps: tuple[int, ...] = ()
+    seen_sequences: tuple[int, ...] = ()  # arrived out of order, above next_sequence
+    faults: tuple[Fault, ...] = ()
+    verdict: str | None = None  # complete | incomplete | unknown
+    missing_ms: int | None = None
+
+
+class Room(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One room instance; the same id after a close is the next instance."""
+
+    source_id: str
+    id: str
+    scope: str | None = None
+    instance: int = 1
+    wire_session_id: str | None = None
+    name: str | None = None
+    open: bool = False
+    opened_at: datetime | None = None
+    closed_at: datetime | None = None
+    close_reason: Reason | None = None
+    epoch: int = 0
+    participants: dict[str, Participant] = {}
+    departed: dict[str, Departed] = {}  # by participant id, the newest stay that ended
+    recordings: dict[str, Recording] = {}
+    seq: int = 0  # place of the newest entry in this room's log, over all instances
+    offset: int = -1  # log offset of the newest entry folded in
+    watermark: datetime | None = None  # newest vendor time seen
+    stays: int = 0  # sessions begun in this instance
+    peak: int = 0
+    participant_seconds: float = 0.0  # of stays that ended
+    memory: dict[str, str] = {}  # what derivation must remember of one source (janus handles)
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """A vendor's own list of open rooms and who is in them, as of *taken_at*."""
+
+    source_id: str
+    taken_at: datetime
+    rooms: tuple[Room, ...]

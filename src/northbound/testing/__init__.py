@@ -1,0 +1,1 @@
+"""Shipped test tools: the vector runner, conformance suites, fakes and the simulator."""
