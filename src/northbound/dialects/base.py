@@ -15,7 +15,7 @@ import msgspec
 from northbound.model.app import Endpoint, RetryPolicy
 from northbound.model.delivery import Fill, Verdict, View
 from northbound.model.errors import DecodeError, HubError, InvalidInput, Overloaded, SignatureError, StoreFailed
-from northbound.model.event import Event, EventType
+from northbound.model.event import Event, EventType, Traits
 from northbound.model.wire import Key, Needs, Proof, Request, Response
 
 Params = tuple[tuple[str, str], ...]
@@ -46,6 +46,7 @@ class Dialect(Protocol):
     retry: ClassVar[RetryPolicy] = RetryPolicy()  # ruling 4
     ack_budget_ms: ClassVar[int] = 3000  # ruling 5
     methods: ClassVar[tuple[str, ...]] = ("POST",)
+    traits: ClassVar[Traits] = Traits()
 
     def verify(self, request: Request, keys: Sequence[Key], now: datetime, options: Options) -> Proof | Needs:
         """Tell what the signature of *request* proves, or what must be fetched first; raise `SignatureError`."""
@@ -269,7 +270,7 @@ def own_view(event: Event) -> tuple[View, ...]:
     return (View(words=event.vendor),)
 
 
-_CARRIED_BY_NATURE = frozenset({"salvaged"})
+_OURS_ONLY = frozenset({"salvaged", "pending", "connection_id"})
 
 
 class Composer:
@@ -323,7 +324,7 @@ class Composer:
         facts = [
             f"facts.{name}"
             for name, value in msgspec.structs.asdict(event.facts).items()
-            if value is not None and value != () and name not in _CARRIED_BY_NATURE
+            if value is not None and value != () and name not in _OURS_ONLY
         ]
         vendor = [f"vendor.{name}" for name in event.unmapped]
         return [name for name in (*fields, *facts, *vendor) if name not in self._read]

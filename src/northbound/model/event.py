@@ -203,6 +203,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     server_id: str | None = None
     ports: tuple[Port, ...] = ()
     counts: Counts | None = None
+    connection_id: str | None = None  # the wire's id of one media connection, where events name it instead of a person
+    pending: bool = False  # asked for, not confirmed yet
     salvaged: bool = False  # the body was repaired before it could be read (ruling 11)
 
 
@@ -224,3 +226,14 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     facts: Facts = msgspec.field(default_factory=Facts)
     vendor: msgspec.Raw = msgspec.field(default_factory=lambda: msgspec.Raw(b"{}"))  # JSON text, numbers and order kept
     unmapped: tuple[str, ...] = ()  # wire words that no field above carries: lost in any foreign dialect
+
+
+class Traits(msgspec.Struct, frozen=True, kw_only=True):
+    """How a wire behaves over time, told by its dialect, used by derivation (which knows no vendor).
+
+    `implicit_rooms`: rooms open with the first member and close with the last, without an event of their own.
+    `repeats`: types that the wire repeats by design; one that changes nothing is logged but not delivered.
+    """
+
+    implicit_rooms: bool = False
+    repeats: frozenset[EventType] = frozenset()
