@@ -223,7 +223,7 @@ def integer(value: Any) -> int | None:
         return None
     if isinstance(value, int):
         return value
-    if isinstance(value, str) and value.strip().lstrip("-").isdigit() and len(value) < 20:
+    if isinstance(value, str) and value.isascii() and value.strip().removeprefix("-").isdigit() and len(value) < 20:
         return int(value)
     return None
 
