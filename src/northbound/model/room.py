@@ -32,8 +32,9 @@ class Participant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     client: str | None = None
     phone: PhoneAccess | None = None
     epoch: int = 0  # how often the room had been re-opened when this stay began
+    implied: bool = False  # seen acting in the room, its join has not arrived (yet)
     tracks: dict[str, Track] = {}
-    subscriptions: tuple[tuple[str, str], ...] = ()  # (publisher id, track id) pairs
+    subscriptions: tuple[str, ...] = ()  # track ids
 
 
 class Departed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -52,6 +53,7 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     id: str
     status: str = "started"
+    events: int = 0  # how many of its events the log holds: the next minted sequence (ruling 29)
     mode: RecordingMode | None = None
     recorder_id: str | None = None
     format: str | None = None
@@ -61,7 +63,6 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     files: tuple[File, ...] = ()
     next_sequence: int | None = None
     gaps: tuple[int, ...] = ()
-    seen_sequences: tuple[int, ...] = ()  # arrived out of order, above next_sequence
     faults: tuple[Fault, ...] = ()
     verdict: str | None = None  # complete | incomplete | unknown
     missing_ms: int | None = None
@@ -90,7 +91,60 @@ class Room(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     stays: int = 0  # sessions begun in this instance
     peak: int = 0
     participant_seconds: float = 0.0  # of stays that ended
-    memory: dict[str, str] = {}  # what derivation must remember of one source (janus handles)
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One medium that a connection asked for or receives."""
+
+    room_id: str | None = None
+    peer_id: str | None = None
+    track_id: str | None = None
+    media: tuple[Media, ...] = ()
+
+
+class Connection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one media connection of a source stands for, learnt from its events."""
+
+    session_id: str | None = None
+    scope: str | None = None
+    room_id: str | None = None
+    participant_id: str | None = None
+    wanted: tuple[Wanted, ...] = ()  # asked for, not confirmed
+    receiving: tuple[Wanted, ...] = ()
+
+
+class Memory(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What derivation remembers of one source, by connection id, beside its rooms."""
+
+    connections: dict[str, Connection] = {}
+    offset: int = -1
+
+
+class Tally(msgspec.Struct, frozen=True, kw_only=True):
+    """What one folded entry adds to one day's figures of its app and room (ruling 15); times in seconds."""
+
+    day: str  # YYYY-MM-DD in the app's zone
+    room_key: str
+    meetings: int = 0
+    meeting_seconds: float = 0.0
+    participant_seconds: float = 0.0
+    joins: int = 0
+    members: tuple[str, ...] = ()
+    present_delta: int = 0  # on the newest of the days only
+    room_present: int = 0  # after the entry: a candidate for the room's peak
+
+
+class DayStats(msgspec.Struct, frozen=True, kw_only=True):
+    """One app's day: the sum of its tallies, `peak` being the most members present at once."""
+
+    app_id: str
+    day: str
+    meetings: int = 0
+    meeting_seconds: float = 0.0
+    participant_seconds: float = 0.0
+    joins: int = 0
+    members: int = 0
+    peak: int = 0
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):

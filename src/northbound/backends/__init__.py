@@ -1,0 +1,1 @@
+"""The storages and the sender: one folder per outside technology, unaware of each other."""

@@ -1,0 +1,141 @@
+-- events.receipt_add: Store one request.
+INSERT INTO receipts (id, source_id, received_at, proof, method, url, headers, body, salt)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+-- events.log_add: Store one entry.
+INSERT INTO log (offset, partition, id, source_id, receipt_id, recorded_at, proof, origin, cause_id, event, salt, digest, chain)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+-- events.seen_get: Find an event id.
+SELECT offset, words, expires FROM seen WHERE source_id = ? AND key = ?
+-- events.seen_add: Remember an event id.
+INSERT OR REPLACE INTO seen (source_id, key, offset, expires, words) VALUES (?, ?, ?, ?, ?)
+-- events.seen_expired: Find ids after a key that may be forgotten.
+SELECT source_id, key, expires FROM seen WHERE (source_id, key) > (?, ?) ORDER BY source_id, key LIMIT ?
+-- events.seen_forget: Forget an event id.
+DELETE FROM seen WHERE source_id = ? AND key = ?
+-- events.repeat_add: Note that a receipt repeated an entry.
+INSERT OR IGNORE INTO repeats (receipt_id, offset) VALUES (?, ?)
+-- events.repeats_of: Receipts that repeated an entry.
+SELECT receipt_id FROM repeats WHERE offset = ? ORDER BY receipt_id
+-- events.log_after: Read entries in order.
+SELECT offset, partition, id, source_id, receipt_id, recorded_at, proof, origin, cause_id, event
+FROM log WHERE offset > ? ORDER BY offset LIMIT ?
+-- events.log_at: Read one entry.
+SELECT offset, partition, id, source_id, receipt_id, recorded_at, proof, origin, cause_id, event FROM log WHERE offset = ?
+-- events.log_head: The largest offset.
+SELECT max(offset) FROM log
+-- events.log_last: The newest chain value.
+SELECT offset, chain FROM log ORDER BY offset DESC LIMIT 1
+-- events.log_chain: Entries with what the chain needs.
+SELECT log.offset, log.digest, log.chain, log.event, coalesce(log.salt, receipts.salt), receipts.body, log.receipt_id
+FROM log LEFT JOIN receipts ON receipts.id = log.receipt_id WHERE log.offset > ? ORDER BY log.offset LIMIT ?
+-- events.receipt_get: Read one request.
+SELECT id, source_id, received_at, proof, method, url, headers, body FROM receipts WHERE id = ?
+-- events.receipt_last: The largest receipt id.
+SELECT max(id) FROM receipts
+-- events.quarantine_add: Keep a refused request.
+INSERT INTO quarantine (source_id, received_at, proof, code, message, method, url, headers, body)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+-- events.quarantine_trim: Keep only the newest of a source and code.
+DELETE FROM quarantine WHERE source_id = ?1 AND code = ?2 AND id NOT IN (
+    SELECT id FROM quarantine WHERE source_id = ?1 AND code = ?2 ORDER BY id DESC LIMIT ?3)
+-- events.quarantine_list: The newest refused requests, before an id.
+SELECT id, source_id, received_at, proof, code, message, method, url, headers, body FROM quarantine
+WHERE id < ? ORDER BY id DESC LIMIT ?
+-- events.about_get: Read a fact about this database.
+SELECT value FROM about WHERE name = ?
+-- events.about_set: Write a fact about this database.
+INSERT OR REPLACE INTO about (name, value) VALUES (?, ?)
+-- deliveries.cursor_get: Read a cursor.
+SELECT position FROM cursors WHERE name = ?
+-- deliveries.cursor_set: Move a cursor.
+INSERT OR REPLACE INTO cursors (name, position) VALUES (?, ?)
+-- deliveries.room_get: Read a room.
+SELECT state, sent FROM rooms WHERE key = ?
+-- deliveries.room_put: Write a room.
+INSERT OR REPLACE INTO rooms (key, open, state, sent) VALUES (?, ?, ?, ?)
+-- deliveries.room_past: Keep an instance that is over.
+INSERT OR REPLACE INTO past_rooms (key, instance, state) VALUES (?, ?, ?)
+-- deliveries.rooms_all: Every room in key order, from a key.
+SELECT key, state FROM rooms WHERE key > ? ORDER BY key LIMIT ?
+-- deliveries.rooms_open: Open rooms in key order, from a key.
+SELECT key, state FROM rooms WHERE open = 1 AND key > ? ORDER BY key LIMIT ?
+-- deliveries.rooms_past_of: Past instances of a room.
+SELECT state FROM past_rooms WHERE key = ? ORDER BY instance DESC LIMIT ?
+-- deliveries.rooms_past_all: Every past instance, in order.
+SELECT key, instance, state FROM past_rooms WHERE (key, instance) > (?, ?) ORDER BY key, instance LIMIT ?
+-- deliveries.memory_get: Read what derivation remembers of a source.
+SELECT state FROM memories WHERE source_id = ?
+-- deliveries.memory_put: Write what derivation remembers of a source.
+INSERT OR REPLACE INTO memories (source_id, state) VALUES (?, ?)
+-- deliveries.add: Store a routed delivery.
+INSERT INTO deliveries (number, id, endpoint_id, event_id, order_key, lane, state, due_at, created_at, body)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+-- deliveries.last: The largest delivery number.
+SELECT max(number) FROM deliveries
+-- deliveries.waiting: What waits, oldest first.
+SELECT number, endpoint_id, order_key, lane, due_at, created_at, attempts FROM deliveries INDEXED BY deliveries_waiting
+WHERE state = 'waiting' ORDER BY number
+-- deliveries.get: Read one delivery.
+SELECT number, state, lane, due_at, attempts, reason, body FROM deliveries WHERE number = ?
+-- deliveries.settle: Say what became of a delivery.
+UPDATE deliveries SET state = ?, lane = ?, due_at = ?, attempts = ?, reason = ?, settled_at = ? WHERE number = ?
+-- deliveries.attempt_add: Record one try.
+INSERT INTO attempts (delivery, number, started_at, duration_ms, status, failure, accepted, reason, address, request, response)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+-- deliveries.attempts_of: The tries of a delivery, oldest first.
+SELECT number, started_at, duration_ms, status, failure, accepted, reason, address, request, response FROM attempts
+WHERE delivery = ? ORDER BY id
+-- deliveries.list: Deliveries before a number, newest first, filtered.
+SELECT number, state, lane, due_at, attempts, reason, body FROM deliveries
+WHERE number < ?1 AND (?2 IS NULL OR endpoint_id = ?2) AND (?3 IS NULL OR state = ?3) AND (?4 IS NULL OR event_id = ?4)
+ORDER BY number DESC LIMIT ?5
+-- deliveries.dead: Dead letters of an endpoint (or all) from a number on.
+SELECT number, state, lane, due_at, attempts, reason, body FROM deliveries
+WHERE state = 'dead' AND (?1 IS NULL OR endpoint_id = ?1) AND number > ?2 ORDER BY number LIMIT ?3
+-- deliveries.dead_count: How many dead letters.
+SELECT count(*) FROM deliveries WHERE state = 'dead' AND (?1 IS NULL OR endpoint_id = ?1)
+-- deliveries.between: Deliveries of an endpoint created in a span, live ones only.
+SELECT number, state, lane, due_at, attempts, reason, body FROM deliveries
+WHERE endpoint_id = ?1 AND created_at >= ?2 AND created_at < ?3 AND lane <> 'replay' AND number > ?4 ORDER BY number LIMIT ?5
+-- deliveries.between_count: How many a replay of a span would send.
+SELECT count(*) FROM deliveries WHERE endpoint_id = ?1 AND created_at >= ?2 AND created_at < ?3 AND lane <> 'replay'
+-- deliveries.states: How many deliveries per endpoint and state.
+SELECT endpoint_id, state, count(*) FROM deliveries GROUP BY endpoint_id, state
+-- deliveries.backlog: How many wait per endpoint.
+SELECT endpoint_id, count(*), min(created_at) FROM deliveries INDEXED BY deliveries_waiting WHERE state = 'waiting' GROUP BY endpoint_id
+-- deliveries.loss_add: Count a loss or an invention.
+INSERT INTO losses (endpoint_id, kind, what, event_type, count) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET count = count + excluded.count
+-- deliveries.losses: What was lost or invented.
+SELECT endpoint_id, kind, what, event_type, count FROM losses WHERE (?1 IS NULL OR endpoint_id = ?1)
+-- deliveries.day_get: One app's day.
+SELECT meetings, meeting_seconds, participant_seconds, joins, members, peak, present FROM day_stats WHERE app_id = ? AND day = ?
+-- deliveries.day_list: An app's days, newest first.
+SELECT day, meetings, meeting_seconds, participant_seconds, joins, members, peak FROM day_stats WHERE app_id = ? ORDER BY day DESC LIMIT ?
+-- deliveries.day_rooms: The rooms of an app's day.
+SELECT room_key, meetings, meeting_seconds, participant_seconds, joins, peak FROM day_rooms WHERE app_id = ? AND day = ? ORDER BY room_key
+-- deliveries.day_present: How many are present at the end of an app's newest day.
+SELECT present FROM day_stats WHERE app_id = ? ORDER BY day DESC LIMIT 1
+-- deliveries.day_add: Add to one app's day.
+INSERT INTO day_stats (app_id, day, meetings, meeting_seconds, participant_seconds, joins, members, peak, present) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET meetings = meetings + excluded.meetings, meeting_seconds = meeting_seconds + excluded.meeting_seconds,
+participant_seconds = participant_seconds + excluded.participant_seconds, joins = joins + excluded.joins,
+members = members + excluded.members, peak = max(peak, excluded.peak), present = excluded.present
+-- deliveries.member_add: Count a member of a day once.
+INSERT OR IGNORE INTO day_members (app_id, day, member) VALUES (?, ?, ?)
+-- deliveries.day_room_add: Add to one room's day.
+INSERT INTO day_rooms (app_id, day, room_key, meetings, meeting_seconds, participant_seconds, joins, peak) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET meetings = meetings + excluded.meetings, meeting_seconds = meeting_seconds + excluded.meeting_seconds,
+participant_seconds = participant_seconds + excluded.participant_seconds, joins = joins + excluded.joins, peak = max(peak, excluded.peak)
+-- deliveries.command_get: Whether a command was carried out.
+SELECT result FROM commands_done WHERE id = ?
+-- deliveries.command_put: Note a command as carried out.
+INSERT OR REPLACE INTO commands_done (id, result, done_at) VALUES (?, ?, ?)
+-- deliveries.stopped_put: Note an endpoint that stopped by itself.
+INSERT OR REPLACE INTO stopped (endpoint_id, reason, at) VALUES (?, ?, ?)
+-- deliveries.stopped_drop: An endpoint was enabled again.
+DELETE FROM stopped WHERE endpoint_id = ?
+-- deliveries.stopped_all: Endpoints that stopped by themselves.
+SELECT endpoint_id, reason, at FROM stopped
+-- deliveries.attempts_trim: Forget old tries.
+DELETE FROM attempts WHERE id IN (SELECT id FROM attempts WHERE started_at < ? ORDER BY id LIMIT ?)

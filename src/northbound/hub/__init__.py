@@ -1,0 +1,1 @@
+"""Builds the processes from the settings; the only reader of backends."""

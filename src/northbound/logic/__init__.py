@@ -1,0 +1,1 @@
+"""Decisions, pure: facts and `now` in, values out."""

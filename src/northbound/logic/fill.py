@@ -1,0 +1,48 @@
+"""Decide what a wire may require and an event lack, from the projection and the settings (ruling 2)."""
+
+from northbound.logic.derive import Step, media_of
+from northbound.model.app import App
+from northbound.model.delivery import Fill
+from northbound.model.room import Departed, Participant, Recording, Room
+
+
+def fill_for(step: Step, app: App) -> Fill:
+    """Return the fill of one step; deterministic, so that routing twice says the same words."""
+    logged, event = step.logged, step.logged.event
+    room = step.after if step.after.instance >= step.before.instance else step.before
+    person = _person(step, event.participant_id)
+    gone = step.after.departed.get(event.participant_id or "")
+    recording = room.recordings.get(event.recording_id or "") or _newest(room)
+    return Fill(
+        event_id=logged.id,
+        recorded_at=logged.recorded_at,
+        app=app,
+        room_name=room.name,
+        room_instance=f"{step.key}#{room.instance}",
+        session_id=_session(step, person, gone),
+        joined_at=person.joined_at if person else gone.joined_at if gone else None,
+        role=person.role if person else None,
+        terminal=person.terminal if person else None,
+        name=person.name if person else None,
+        media=media_of(step.before.participants.get(event.participant_id or "")) or media_of(person),
+        sequence=max(0, recording.events - 1) if recording else 0,
+        recording_id=recording.id if recording else None,
+        recorder_id=recording.recorder_id if recording else None,
+        recording_mode=recording.mode if recording else None,
+        recording_started_at=recording.started_at if recording else None,
+        seq=step.after.seq,
+    )
+
+
+def _person(step: Step, participant_id: str | None) -> Participant | None:
+    identity = participant_id or ""
+    return step.after.participants.get(identity) or step.before.participants.get(identity)
+
+
+def _session(step: Step, person: Participant | None, gone: Departed | None) -> str:
+    stay = person.session_id if person else gone.session_id if gone else ""
+    return f"{step.key}#{stay}" if stay else f"{step.key}#{step.after.instance}"
+
+
+def _newest(room: Room) -> Recording | None:
+    return next(reversed(room.recordings.values()), None)

@@ -1,0 +1,205 @@
+"""Keep room order: one delivery at a time per endpoint, room and lane, the next when it is settled (law 4).
+
+A head that stays stuck longer than its endpoint's lane hold is set aside: it is retried outside the lane, and the room
+goes on. Replays have lanes of their own and a quarter of an endpoint's places, so that live deliveries never wait
+for them. This holds numbers, not deliveries; it knows the time only as an argument.
+"""
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+
+from northbound.model.app import Endpoint, EndpointState
+from northbound.model.delivery import Lane, NextStep, RetryAt
+
+LaneKey = tuple[str, str, str]  # endpoint id, order key (with the number in the aside lane), lane
+REPLAY_SHARE = 4  # a replay may take one of this many places of an endpoint
+
+
+class Lease(msgspec.Struct, frozen=True, kw_only=True):
+    """Deliveries of one lane that may be sent now, as one request when there are several."""
+
+    lane_key: LaneKey
+    numbers: tuple[int, ...]
+
+    @property
+    def endpoint_id(self) -> str:
+        """The endpoint they go to."""
+        return self.lane_key[0]
+
+    @property
+    def lane(self) -> Lane:
+        """The lane they are in."""
+        return Lane(self.lane_key[2])
+
+
+class _Head:
+    """A lane's queue: numbers in order, when the head is due, and since when the head has been failing."""
+
+    __slots__ = ("due_at", "failing_since", "leased", "numbers")
+
+    def __init__(self, due_at: datetime) -> None:
+        self.numbers: deque[int] = deque()
+        self.due_at = due_at
+        self.leased = 0
+        self.failing_since: datetime | None = None
+
+
+class _Places:
+    """An endpoint's ready lanes and how many of its places are taken."""
+
+    __slots__ = ("live", "ready", "ready_replay", "replay")
+
+    def __init__(self) -> None:
+        self.live = 0
+        self.replay = 0
+        self.ready: deque[LaneKey] = deque()
+        self.ready_replay: deque[LaneKey] = deque()
+
+
+class Lanes:
+    """All that waits, by lane."""
+
+    def __init__(self, endpoint: Callable[[str], Endpoint | None], batch: Callable[[Endpoint], int]) -> None:
+        self._endpoint = endpoint
+        self._batch = batch
+        self._heads: dict[LaneKey, _Head] = {}
+        self._places: dict[str, _Places] = {}
+        self._turn: deque[str] = deque()  # endpoints in turn, those that may have something ready
+        self._in_turn: set[str] = set()
+        self._later: list[tuple[datetime, LaneKey]] = []
+        self.size = 0
+
+    def add(self, number: int, endpoint_id: str, order_key: str, lane: Lane, due_at: datetime, now: datetime) -> None:
+        """Queue a delivery behind those of its lane; in the aside lane it waits for nobody."""
+        key = lane_key(number, endpoint_id, order_key, lane)
+        head = self._heads.get(key)
+        self.size += 1
+        if head is not None:
+            head.numbers.append(number)
+            return
+        head = self._heads[key] = _Head(due_at)
+        head.numbers.append(number)
+        self._schedule(key, head, now)
+
+    def lease(self, now: datetime, limit: int) -> list[Lease]:
+        """Return up to *limit* leases, endpoints taking turns; a paused or full endpoint keeps its lanes ready."""
+        while self._later and self._later[0][0] <= now:
+            self._make_ready(heapq.heappop(self._later)[1])
+        leases: list[Lease] = []
+        while self._turn and len(leases) < limit:
+            endpoint_id = self._turn.popleft()
+            lease = self._lease_one(endpoint_id)
+            if lease is None:  # nothing ready, full, or paused: settling or resuming brings it back
+                self._in_turn.discard(endpoint_id)
+                continue
+            self._turn.append(endpoint_id)
+            leases.append(lease)
+        return leases
+
+    def next_due(self) -> datetime | None:
+        """Return when the next waiting head is due, None when nothing waits for a time."""
+        return self._later[0][0] if self._later else None
+
+    def settle(self, lease: Lease, steps: Sequence[NextStep], now: datetime) -> list[Lane]:
+        """Free the lease's place and go on; return the lane each delivery is in from now on."""
+        key = lease.lane_key
+        head = self._heads[key]
+        places = self._places[lease.endpoint_id]
+        if lease.lane is Lane.REPLAY:
+            places.replay -= 1
+        else:
+            places.live -= 1
+        head.leased = 0
+        self.resume(lease.endpoint_id)
+        lanes = [
+            self._settle_one(head, key, number, step, now) for number, step in zip(lease.numbers, steps, strict=True)
+        ]
+        if head.numbers:
+            self._schedule(key, head, now)
+        else:
+            del self._heads[key]
+        return lanes
+
+    def resume(self, endpoint_id: str) -> None:
+        """Give an endpoint a turn again: it was enabled, or has a free place."""
+        if endpoint_id not in self._in_turn:
+            self._in_turn.add(endpoint_id)
+            self._turn.append(endpoint_id)
+
+    def forget(self, endpoint_id: str) -> list[int]:
+        """Drop all that waits for a deleted endpoint and is not under way; return the numbers."""
+        dropped: list[int] = []
+        for key in [key for key, head in self._heads.items() if key[0] == endpoint_id and not head.leased]:
+            dropped.extend(self._heads.pop(key).numbers)
+        self.size -= len(dropped)
+        return dropped
+
+    def _settle_one(self, head: _Head, key: LaneKey, number: int, step: NextStep, now: datetime) -> Lane:
+        lane = Lane(key[2])
+        if not isinstance(step, RetryAt):
+            head.numbers.remove(number)
+            head.failing_since = None
+            head.due_at = now
+            self.size -= 1
+            return lane
+        head.failing_since = head.failing_since or now
+        endpoint = self._endpoint(key[0])
+        hold = endpoint.lane_hold if endpoint else timedelta.max
+        if lane is Lane.ASIDE or now - head.failing_since < hold:
+            head.due_at = step.due_at
+            return lane
+        head.numbers.remove(number)
+        head.failing_since = None
+        head.due_at = now
+        self.size -= 1
+        self.add(number, key[0], key[1], Lane.ASIDE, step.due_at, now)
+        return Lane.ASIDE
+
+    def _schedule(self, key: LaneKey, head: _Head, now: datetime) -> None:
+        if head.due_at <= now:
+            self._make_ready(key)
+        else:
+            heapq.heappush(self._later, (head.due_at, key))
+
+    def _make_ready(self, key: LaneKey) -> None:
+        head = self._heads.get(key)
+        if head is None or head.leased:
+            return
+        places = self._places.setdefault(key[0], _Places())
+        self.resume(key[0])
+        (places.ready_replay if key[2] == Lane.REPLAY else places.ready).append(key)
+
+    def _lease_one(self, endpoint_id: str) -> Lease | None:
+        endpoint = self._endpoint(endpoint_id)
+        if endpoint is None or endpoint.state is not EndpointState.ENABLED:
+            return None
+        places = self._places.setdefault(endpoint_id, _Places())
+        cap = max(1, endpoint.max_in_flight)
+        if places.live + places.replay < cap and (lease := self._take(places.ready, endpoint)) is not None:
+            places.live += 1
+            return lease
+        free = places.replay < max(1, cap // REPLAY_SHARE) and places.live + places.replay < cap
+        if free and (lease := self._take(places.ready_replay, endpoint)) is not None:
+            places.replay += 1
+            return lease
+        return None
+
+    def _take(self, ready: deque[LaneKey], endpoint: Endpoint) -> Lease | None:
+        while ready:
+            key = ready.popleft()
+            head = self._heads.get(key)
+            if head is None or head.leased or not head.numbers:
+                continue
+            count = min(max(1, self._batch(endpoint)), len(head.numbers))
+            head.leased = count
+            return Lease(lane_key=key, numbers=tuple(head.numbers[index] for index in range(count)))
+        return None
+
+
+def lane_key(number: int, endpoint_id: str, order_key: str, lane: Lane) -> LaneKey:
+    """Return the lane of a delivery; set aside, each is a lane of its own."""
+    return (endpoint_id, f"{order_key}#{number}" if lane is Lane.ASIDE else order_key, lane.value)

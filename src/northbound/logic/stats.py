@@ -1,0 +1,126 @@
+"""Concurrency peaks and minutes per app and room, a day at a time in the app's zone (ruling 15)."""
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from msgspec.structs import replace
+
+from northbound.logic.derive import Step
+from northbound.logic.project import moment
+from northbound.model.event import Counts, Event, EventType, Facts
+from northbound.model.room import DayStats, Participant, Room, Tally
+
+ONE_PERSON = frozenset(
+    {EventType.PARTICIPANT_JOINED, EventType.PARTICIPANT_LEFT, EventType.TRACK_PUBLISHED}
+)  # types that can change the presence of nobody but the one they name
+
+
+def day_of(when: datetime, zone: ZoneInfo) -> str:
+    """Return the calendar day of *when* in *zone*, YYYY-MM-DD."""
+    return when.astimezone(zone).date().isoformat()
+
+
+def day_start(day: str, zone: ZoneInfo) -> datetime:
+    """Return the first instant of *day* in *zone*, as UTC."""
+    return datetime.fromisoformat(day).replace(tzinfo=zone).astimezone(UTC)
+
+
+def day_end(day: str, zone: ZoneInfo) -> datetime:
+    """Return the first instant after *day*."""
+    return day_start((datetime.fromisoformat(day) + timedelta(days=1)).date().isoformat(), zone)
+
+
+def split(since: datetime, until: datetime, zone: ZoneInfo) -> Iterator[tuple[str, float]]:
+    """Yield (day, seconds) for each day the span from *since* to *until* touches, split at midnight."""
+    while since < until:
+        day = day_of(since, zone)
+        end = min(until, day_end(day, zone))
+        yield day, (end - since).total_seconds()
+        since = end
+
+
+def tally(step: Step, zone: ZoneInfo) -> tuple[Tally, ...]:
+    """Return what *step* adds, by day; an entry that changed nothing adds nothing, so repeats are never counted."""
+    before, after = step.before, step.after
+    moved = before.participants is not after.participants
+    if not moved and before.open == after.open and before.instance == after.instance:
+        return ()
+    when = moment(step.logged)
+    came, went = _moved(step) if moved else ([], [])
+    day = day_of(when, zone)
+    other = step.after.instance != step.before.instance
+    begun = after.open and (not before.open or other)
+    main = Tally(
+        day=day,
+        room_key=step.key,
+        meetings=int(begun),
+        joins=len(came),
+        members=tuple(one.id for one in came),
+        present_delta=len(came) - len(went),
+        room_present=len(after.participants),
+    )
+    spans: dict[str, tuple[float, float]] = {}
+    if before.open and (not after.open or other) and before.opened_at is not None:
+        _add(spans, split(before.opened_at, when, zone), meeting=True)
+    for one in went:
+        _add(spans, split(one.joined_at, when, zone), meeting=False)
+    held, stayed = spans.pop(day, (0.0, 0.0))
+    earlier = tuple(
+        Tally(day=name, room_key=step.key, meeting_seconds=meeting, participant_seconds=person)
+        for name, (meeting, person) in spans.items()
+    )
+    return (*earlier, replace(main, meeting_seconds=held, participant_seconds=stayed))
+
+
+def _add(spans: dict[str, tuple[float, float]], parts: Iterable[tuple[str, float]], *, meeting: bool) -> None:
+    for day, seconds in parts:
+        held, stayed = spans.get(day, (0.0, 0.0))
+        spans[day] = (held + seconds, stayed) if meeting else (held, stayed + seconds)
+
+
+def _moved(step: Step) -> tuple[list[Participant], list[Participant]]:
+    """Return (stays begun, stays ended)."""
+    before, after = step.before.participants, step.after.participants
+    event = step.logged.event
+    names: Iterable[str] = {**before, **after}
+    if event.type in ONE_PERSON and event.participant_id is not None and step.before.instance == step.after.instance:
+        names = (event.participant_id,)
+    came: list[Participant] = []
+    went: list[Participant] = []
+    for name in names:
+        old, new = before.get(name), after.get(name)
+        if old is not None and (new is None or new.session_id != old.session_id):
+            went.append(old)
+        if new is not None and (old is None or new.session_id != old.session_id):
+            came.append(new)
+    return came, went
+
+
+def with_open_rooms(stats: DayStats, rooms: Iterable[Room], now: datetime, zone: ZoneInfo) -> DayStats:
+    """Add the time of meetings and stays that are still going on, up to *now* or the end of the day."""
+    held = stayed = 0.0
+    for room in rooms:
+        if room.open and room.opened_at is not None:
+            held += sum(seconds for day, seconds in split(room.opened_at, now, zone) if day == stats.day)
+        for one in room.participants.values():
+            stayed += sum(seconds for day, seconds in split(one.joined_at, now, zone) if day == stats.day)
+    return replace(
+        stats,
+        meeting_seconds=stats.meeting_seconds + held,
+        participant_seconds=stats.participant_seconds + stayed,
+    )
+
+
+def daily_event(stats: DayStats, zone: ZoneInfo, *, members: str = "distinct") -> Event:
+    """Return the `stats.daily` event of finished figures; *members* is `distinct` or `joins`."""
+    people = stats.joins if members == "joins" else stats.members
+    counts = Counts(meetings=stats.meetings, seconds=round(stats.meeting_seconds), members=people, peak=stats.peak)
+    return Event(
+        type=EventType.STATS_DAILY,
+        dialect="northbound",
+        scope=stats.app_id,
+        occurred_at=day_end(stats.day, zone),
+        dedupe_key=f"stats|{stats.app_id}|{stats.day}",
+        facts=Facts(counts=counts),
+    )

@@ -1,0 +1,145 @@
+"""Follow the log: fold rooms, conclude, route; conclusions are in the log before anything they cause is stored."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
+
+import structlog
+
+from northbound.dialects.base import Dialect
+from northbound.logic.derive import Step, advance
+from northbound.logic.route import Loss, RoutingTable, route
+from northbound.logic.stats import tally
+from northbound.model.delivery import Delivery
+from northbound.model.event import Traits
+from northbound.model.log import Logged
+from northbound.model.room import Memory, Room, Tally
+from northbound.ports import LogReader, RoomStore, Wake
+
+BATCH = 512  # entries folded and routed in one transaction
+POLL = timedelta(milliseconds=250)  # the safety net when the doorbell is lost (S11)
+log = structlog.get_logger()
+Conclude = Callable[[Sequence[Logged]], Awaitable[int]]
+
+
+class Follow:
+    """The stage: reads the log behind its cursor, one bounded batch a step."""
+
+    def __init__(
+        self,
+        reader: LogReader,
+        store: RoomStore,
+        dialects: Mapping[str, Dialect],
+        table: Callable[[], RoutingTable],
+        conclude: Conclude,
+        on_routed: Callable[[Sequence[int], Sequence[Delivery]], None],
+        on_steps: Callable[[Sequence[Step]], None] = lambda _: None,
+    ) -> None:
+        self._reader = reader
+        self._store = store
+        self._dialects = dialects
+        self._table = table
+        self._conclude = conclude
+        self._on_routed = on_routed
+        self._on_steps = on_steps
+
+    async def run(self, wake: Wake) -> None:
+        """Follow for ever."""
+        while True:
+            if await self.step(BATCH) == 0:
+                await wake.wait(POLL)
+            else:
+                await asyncio.sleep(0)
+
+    async def step(self, limit: int) -> int:
+        """Fold and route up to *limit* entries; return how many were read."""
+        entries = self._reader.read(self._store.cursor(), limit)
+        if not entries:
+            return 0
+        batch = Batch(self._store, self._dialects, self._table())
+        for entry in entries:
+            batch.take(entry)
+        if batch.concluded:
+            await self._conclude(batch.concluded)
+        numbers = self._store.commit(
+            cursor=entries[-1].offset,
+            rooms=batch.rooms,
+            memories=batch.memories,
+            deliveries=batch.deliveries,
+            tallies=batch.tallies,
+            losses=[(loss.endpoint_id, loss.kind, loss.what, loss.event_type) for loss in batch.losses],
+            past=batch.past,
+        )
+        self._on_routed(numbers, batch.deliveries)
+        self._on_steps(batch.steps)
+        return len(entries)
+
+
+class Batch:
+    """The outcome of folding some entries, before it is stored."""
+
+    def __init__(self, store: RoomStore, dialects: Mapping[str, Dialect], table: RoutingTable) -> None:
+        self._store = store
+        self._dialects = dialects
+        self._table = table
+        self._sent: dict[tuple[str, str], int] = {}
+        self.rooms: dict[str, Room] = {}
+        self.past: list[tuple[str, Room]] = []
+        self.memories: dict[str, Memory] = {}
+        self.deliveries: list[Delivery] = []
+        self.losses: list[Loss] = []
+        self.tallies: list[tuple[str, Tally]] = []
+        self.concluded: list[Logged] = []
+        self.steps: list[Step] = []
+
+    def take(self, entry: Logged) -> None:
+        """Fold one entry and route its steps."""
+        dialect = self._dialects.get(entry.event.dialect)
+        traits = dialect.traits if dialect is not None else Traits()
+        memory = self.memories.get(entry.source_id) or self._store.memory(entry.source_id)
+        moved = advance(entry, self._room, memory, traits)
+        if moved.memory.connections is not memory.connections:
+            self.memories[entry.source_id] = moved.memory
+        for step in moved.steps:
+            self._settle(step)
+        self.concluded.extend(moved.concluded)
+        self.steps.extend(moved.steps)
+
+    def _settle(self, step: Step) -> None:
+        if step.after.instance != step.before.instance and step.before.stays:
+            self.past.append((step.key, step.before))
+        self.rooms[step.key] = step.after
+        app = self._table.app_of(step.logged.source_id)
+        if app is None:
+            return
+        self.tallies.extend((app.id, one) for one in tally(step, self._table.zones[app.id]))
+        if not step.deliver:
+            return
+        deliveries, losses = route(
+            step, app, self._table, self._dialects, lambda endpoint_id: self._last_sent(endpoint_id, step.key)
+        )
+        for delivery in deliveries:
+            self._sent[delivery.endpoint_id, step.key] = delivery.seq
+        self.deliveries.extend(deliveries)
+        self.losses.extend(losses)
+
+    def _room(self, key: str) -> Room | None:
+        return self.rooms.get(key) or self._store.room(key)
+
+    def _last_sent(self, endpoint_id: str, key: str) -> int | None:
+        known = self._sent.get((endpoint_id, key))
+        return known if known is not None else self._store.last_sent(endpoint_id, key)
+
+
+def refold(
+    entries: Sequence[Logged], rooms: dict[str, Room], memories: dict[str, Memory], dialects: Mapping[str, Dialect]
+) -> None:
+    """Fold *entries* into *rooms* and *memories* without routing: what `rebuild --verify` compares with."""
+    for entry in entries:
+        dialect = dialects.get(entry.event.dialect)
+        traits = dialect.traits if dialect is not None else Traits()
+        memory = memories.get(entry.source_id) or Memory()
+        moved = advance(entry, rooms.get, memory, traits)
+        memories[entry.source_id] = moved.memory
+        for step in moved.steps:
+            rooms[step.key] = step.after

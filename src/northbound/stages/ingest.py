@@ -1,0 +1,126 @@
+"""Take a callback in: verify, store, answer. Nothing else happens before the vendor has its answer."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import msgspec
+import structlog
+
+from northbound.dialects.base import Dialect
+from northbound.model.app import Source
+from northbound.model.delivery import Failure
+from northbound.model.errors import DecodeError, HubError, Overloaded, SignatureError, StoreFailed
+from northbound.model.log import Receipt
+from northbound.model.wire import Key, KeyKind, Needs, Proof, Request, Response
+from northbound.ports import Clock, EventLog, Sender
+
+CERTIFICATES_KEPT = 100  # fetched certificates in memory, all sources together
+SAMPLES_A_MINUTE = 20  # refused requests kept per source and error code
+FETCH_DEADLINE = timedelta(seconds=2)
+log = structlog.get_logger()
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of one request, for counting: the answer and the word for how it ended."""
+
+    response: Response
+    result: str  # stored, duplicate, ping, or an error code
+    events: int = 0
+
+
+class Ingest:
+    """The stage: one instance for all sources of the process."""
+
+    def __init__(
+        self, log_: EventLog, sender: Sender, clock: Clock, on_outcome: Callable[[Source, str, int], None]
+    ) -> None:
+        self._log = log_
+        self._sender = sender
+        self._clock = clock
+        self._on_outcome = on_outcome
+        self._certificates: dict[str, Key] = {}
+        self._samples: dict[tuple[str, str], tuple[int, int]] = {}  # (source, code) -> (minute, taken in it)
+
+    async def step(self, request: Request, source: Source, dialect: Dialect) -> Response:
+        """Answer one request of *source*; the answer is sent only after what it promises is on disk (ruling 5)."""
+        budget = source.ack_budget.total_seconds()
+        try:
+            async with asyncio.timeout(budget):
+                outcome = await self._take(request, source, dialect)
+        except TimeoutError:
+            error = Overloaded(f"not stored within {budget:g} s; send it again")
+            outcome = Outcome(response=dialect.ack(request, error), result="over_budget")
+        self._on_outcome(source, outcome.result, outcome.events)
+        if outcome.response.status != 503:
+            return outcome.response
+        return msgspec.structs.replace(outcome.response, headers=(*outcome.response.headers, ("retry-after", "1")))
+
+    async def _take(self, request: Request, source: Source, dialect: Dialect) -> Outcome:
+        now = self._clock.now()
+        receipt = Receipt(source_id=source.id, received_at=now, request=request, proof=Proof.NONE)
+        try:
+            proof = await self._verified(request, source, dialect, now)
+            receipt = msgspec.structs.replace(receipt, proof=proof)
+            events = dialect.decode(request, source.options)
+            if not events:
+                return Outcome(response=dialect.ack(request, None), result="ping")
+            stored = await self._log.append(receipt, events)
+        except (SignatureError, DecodeError) as error:
+            await self._refuse(receipt, error)
+            return Outcome(response=dialect.ack(request, error), result=error.code)
+        except HubError as error:
+            log.warning("intake.not_stored", source=source.id, code=error.code, reason=error.message)
+            return Outcome(response=dialect.ack(request, error), result=error.code)
+        if stored.conflicts:
+            log.error("intake.conflict", source=source.id, count=stored.conflicts)
+            return Outcome(response=dialect.ack(request, None), result="conflict", events=len(stored.ids))
+        result = "stored" if stored.ids else "duplicate"
+        return Outcome(response=dialect.ack(request, None), result=result, events=len(stored.ids))
+
+    async def _refuse(self, receipt: Receipt, error: HubError) -> None:
+        """Keep a bounded sample; a verified request that cannot be read raises an alarm."""
+        if isinstance(error, DecodeError):
+            log.error("intake.not_decodable", source=receipt.source_id, proof=receipt.proof.value, reason=error.message)
+        elif not self._may_sample(receipt, error.code):
+            return
+        try:
+            await self._log.quarantine(receipt, error.code, error.message)
+        except (StoreFailed, Overloaded) as full:
+            log.warning("intake.quarantine_full", source=receipt.source_id, reason=full.message)
+
+    def _may_sample(self, receipt: Receipt, code: str) -> bool:
+        """Let a stranger cost us a few rows a minute, not one a request."""
+        minute = int(receipt.received_at.timestamp() // 60)
+        known_minute, taken = self._samples.get((receipt.source_id, code), (minute, 0))
+        taken = taken if known_minute == minute else 0
+        self._samples[receipt.source_id, code] = (minute, taken + 1)
+        return taken < SAMPLES_A_MINUTE
+
+    async def _verified(self, request: Request, source: Source, dialect: Dialect, now: datetime) -> Proof:
+        keys = [key for key in source.keys if key.is_valid(now)]
+        if source.keys and not keys:
+            raise SignatureError("every key of this source has expired; add a valid one")
+        proof = dialect.verify(request, keys, now, source.options)
+        if not isinstance(proof, Needs):
+            return proof
+        fetched = self._certificates.get(proof.url) or await self._fetch(proof.url)
+        proof = dialect.verify(request, [*keys, fetched], now, source.options)
+        if isinstance(proof, Needs):
+            raise SignatureError("the signature needs a certificate that could not be had")
+        return proof
+
+    async def _fetch(self, url: str) -> Key:
+        """Fetch a certificate through the guarded sender and keep it."""
+        request = Request(method="GET", url=url)
+        exchange = await self._sender.send(request, deadline=FETCH_DEADLINE)
+        outcome = exchange.outcome
+        if isinstance(outcome, Failure):
+            raise SignatureError(f"the signing certificate could not be fetched: {outcome.message}")
+        if outcome.status != 200:
+            raise SignatureError(f"the signing certificate could not be fetched: its address answers {outcome.status}")
+        if len(self._certificates) >= CERTIFICATES_KEPT:
+            self._certificates.pop(next(iter(self._certificates)))
+        key = Key(kind=KeyKind.CERTIFICATE, secret=outcome.body, url=url)
+        self._certificates[url] = key
+        return key

@@ -1,0 +1,1 @@
+"""HTTP doors and pages; never imports backends or rooms."""
