@@ -145,6 +145,7 @@ class AliyunCvc(Dialect):
         {TIMESTAMP, SECRET, SIGNED_V1, SIGNED_V2, "aliyunpublishtime", "aliyunpublishaddr"}
     )
     secrets: ClassVar[frozenset[str]] = frozenset({TOKEN, SECRET, "authorization", "cookie"})
+    key_scope: ClassVar[str] = "hub"  # ruling 6: our one certificate signs for every endpoint
     retry: ClassVar[RetryPolicy] = RetryPolicy(
         strategy=RetryStrategy.BACKOFF_RETRY, attempts=4, deadline=timedelta(seconds=5)
     )
