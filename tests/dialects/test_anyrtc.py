@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
 import pytest
@@ -236,7 +237,7 @@ files = st.fixed_dictionaries(
 )
 outcome = st.sampled_from([0, 1])
 stream = st.fixed_dictionaries({"streamUid": st.just("0") | uids, "state": outcome, "UtcMs": moments})
-DETAILS: dict[int, st.SearchStrategy[dict[str, object]]] = {
+DETAILS: dict[int, st.SearchStrategy[Any]] = {
     1: st.fixed_dictionaries(
         {
             "module": st.integers(0, 2),
