@@ -180,7 +180,7 @@ class AnyRtc(Dialect, ProbeDialect):
             return verdict
         if request.header("Accept") == "application/json":
             return Verdict(accepted=False, reason="the receiver's 200 has a body that is not JSON")
-        return Verdict(accepted=True, warning="the reply's body is not JSON, as the vendor asks")
+        return Verdict(accepted=True, warning="the reply's body is not JSON, which the vendor asks for")
 
 
 # --- in --------------------------------------------------------------------------------------------------------------
