@@ -16,7 +16,7 @@ from northbound.model.app import Endpoint, RetryPolicy
 from northbound.model.delivery import Fill, Verdict, View
 from northbound.model.errors import DecodeError, HubError, InvalidInput, Overloaded, SignatureError, StoreFailed
 from northbound.model.event import Event, EventType, Traits
-from northbound.model.wire import Key, Needs, Proof, Request, Response
+from northbound.model.wire import Key, KeyKind, Needs, Proof, Request, Response
 
 Params = tuple[tuple[str, str], ...]
 Options = Mapping[str, Any]
@@ -47,6 +47,7 @@ class Dialect(Protocol):
     ack_budget_ms: ClassVar[int] = 3000  # ruling 5
     methods: ClassVar[tuple[str, ...]] = ("POST",)
     traits: ClassVar[Traits] = Traits()
+    key_scope: ClassVar[str] = "endpoint"  # whose keys sign: the endpoint's, the app's key, or the hub's certificate
 
     def verify(self, request: Request, keys: Sequence[Key], now: datetime, options: Options) -> Proof | Needs:
         """Tell what the signature of *request* proves, or what must be fetched first; raise `SignatureError`."""
@@ -328,6 +329,12 @@ class Composer:
         ]
         vendor = [f"vendor.{name}" for name in event.unmapped]
         return [name for name in (*fields, *facts, *vendor) if name not in self._read]
+
+
+def sending_key(keys: Iterable[Key], kind: KeyKind, now: datetime) -> Key | None:
+    """Return the key of *kind* to sign with at *now*: of the valid ones the newest, of equals the first (ruling 6)."""
+    valid = [key for key in keys if key.kind is kind and key.is_valid(now)]
+    return max(valid, key=lambda key: (key.valid_from is not None, key.valid_from or now), default=None)
 
 
 # --- answering and judging -------------------------------------------------------------------------------------------
