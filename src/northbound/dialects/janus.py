@@ -34,6 +34,7 @@ from northbound.model.event import Event, EventType, Facts, Media, Reason, Trait
 from northbound.model.wire import Key, KeyKind, Needs, Proof, Request, Response
 
 T = EventType
+REPEATS = frozenset({T.ROOM_OPENED, T.ROOM_CLOSED, T.TRACK_UNPUBLISHED, T.PARTICIPANT_LEFT})
 Wire = dict[str, Any]
 
 BASIC = (KeyKind.TOKEN, KeyKind.SHARED)  # a key that is written `user:password`
@@ -103,7 +104,7 @@ class Janus(Dialect):
         attempts=5,
         waits=tuple(timedelta(milliseconds=wait) for wait in (100, 200, 400, 800)),
     )
-    traits: ClassVar[Traits] = Traits(implicit_rooms=True, repeats=frozenset({T.TRACK_UNPUBLISHED, T.PARTICIPANT_LEFT}))
+    traits: ClassVar[Traits] = Traits(implicit_rooms=True, repeats=REPEATS)
 
     def verify(self, request: Request, keys: Sequence[Key], now: datetime, options: Options) -> Proof | Needs:
         if not keys:

@@ -19,6 +19,7 @@ from northbound.model.room import Connection, Memory, Participant, Room, Track, 
 T = EventType
 Rooms = Callable[[str], Room | None]
 CONNECTIONS_KEPT = 50_000  # per source; a wire that never closes connections must not grow us without end
+OURS = "northbound"  # no dialect: a conclusion is said from its facts in every wire
 HALF = frozenset({T.TRACK_SUBSCRIBED, T.TRACK_UNSUBSCRIBED, T.TRACK_STALLED, T.TRACK_RESUMED})
 
 
@@ -105,7 +106,7 @@ class _Work:
             origin=Origin.DERIVED,
             cause_id=self.cause.id,
             receipt_id=None,
-            event=replace(event, dialect=self.cause.event.dialect, occurred_at=self.cause.event.occurred_at),
+            event=replace(event, dialect=OURS, occurred_at=self.cause.event.occurred_at),
         )
         if key and self._made <= 20_000:
             self.take(concluded)
@@ -189,8 +190,12 @@ def _in_room(
     )
 
 
+FLOW = frozenset({T.TRACK_STALLED, T.TRACK_RESUMED})
+
+
 def _says_nothing_new(step: Step, traits: Traits) -> bool:
-    repeated = step.logged.event.type in traits.repeats and step.logged.origin is Origin.OBSERVED
+    observed = step.logged.origin is Origin.OBSERVED
+    repeated = step.logged.event.type in (traits.repeats if observed else FLOW)
     return repeated and not changes(step.before, step.after)
 
 

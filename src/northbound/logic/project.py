@@ -278,14 +278,22 @@ def _unpublished(room: Room, event: Event, when: datetime) -> Room:
     return room if kept == present.tracks else _put(room, replace(present, tracks=kept))
 
 
+def _is_named(track: Track, event: Event) -> bool:
+    """Tell whether an event without a track id means *track*, by its medium; a shared screen flows as video."""
+    if event.track_id is not None:
+        return event.track_id == track.id
+    flowing = {Media.VIDEO if medium is Media.DESKTOP else medium for medium in track.media}
+    return not flowing.isdisjoint(event.facts.media)
+
+
 def _flow(*, stalled: bool) -> Callable[[Room, Event, datetime], Room]:
     def change(room: Room, event: Event, when: datetime) -> Room:
         present = room.participants.get(event.participant_id or "")
         if present is None:
             return room
-        named = {name for name, _ in track_ids(event)}
         tracks = {
-            name: replace(track, stalled=stalled) if name in named else track for name, track in present.tracks.items()
+            name: replace(track, stalled=stalled) if _is_named(track, event) else track
+            for name, track in present.tracks.items()
         }
         return room if tracks == present.tracks else _put(room, replace(present, tracks=tracks))
 

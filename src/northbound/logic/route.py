@@ -1,21 +1,27 @@
 """Decide who is sent an event, in which words, and at which place of their room's order."""
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from northbound.dialects.base import Dialect, Options
-from northbound.logic.derive import Step
+from northbound.logic.derive import OURS, Step
 from northbound.logic.fill import fill_for
-from northbound.logic.match import Pattern, compile_pattern
+from northbound.logic.match import ANY_KEY, CLOUD_EVENT_KEYS, Pattern, compile_pattern
+from northbound.logic.project import apply
 from northbound.model.app import App, Endpoint, Registry, Source, Subscription
 from northbound.model.delivery import Delivery, Fill, View
-from northbound.model.errors import PatternError
-from northbound.model.log import Logged
+from northbound.model.errors import InvalidInput, PatternError
+from northbound.model.event import Event, EventType
+from northbound.model.log import Logged, Origin
+from northbound.model.room import Room
+from northbound.model.wire import Proof
 
 NEUTRAL = "standard"
+NEUTRAL_KEYS = CLOUD_EVENT_KEYS | {"nbdialect", "nbseq", "nbroom"}  # the attributes our own view adds
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,11 +88,16 @@ def build_table(registry: Registry) -> RoutingTable:
     )
 
 
+def compile_for(view: str, pattern: str) -> Pattern:
+    """Compile *pattern* over the view it is matched against (ruling 8); raise `PatternError`."""
+    return compile_pattern(pattern, keys=NEUTRAL_KEYS if view == NEUTRAL else ANY_KEY)
+
+
 def _route_of(subscription: Subscription, endpoints: Mapping[str, Endpoint]) -> Route | None:
     if subscription.state != "enabled":
         return None
     try:
-        pattern = compile_pattern(subscription.pattern)
+        pattern = compile_for(subscription.view, subscription.pattern)
     except PatternError:
         return None
     ids = dict.fromkeys(target.endpoint_id for target in subscription.targets)
@@ -183,3 +194,28 @@ def _losses(endpoint: Endpoint, logged: Logged, views: tuple[View, ...]) -> list
     found = [("lost", what) for view in views for what in view.lost]
     found += [("invented", what) for view in views for what in view.invented]
     return [Loss(endpoint_id=endpoint.id, kind=how, what=what, event_type=kind) for how, what in dict.fromkeys(found)]
+
+
+def test_delivery(endpoint: Endpoint, app: App, dialects: Mapping[str, Dialect], now: datetime) -> list[Delivery]:
+    """Return a test event for one endpoint: the first of these types that its wire has a word for."""
+    for kind in (EventType.ROOM_OPENED, EventType.RECORDING_STARTED, EventType.PARTICIPANT_JOINED):
+        event = Event(
+            type=kind, dialect=OURS, room_id="northbound-test", participant_id="northbound-test", occurred_at=now
+        )
+        logged = Logged(
+            id=f"ev_test_{int(now.timestamp() * 1000)}",
+            partition=0,
+            offset=0,
+            source_id="northbound-test",
+            recorded_at=now,
+            proof=Proof.NONE,
+            origin=Origin.SYNTHETIC,
+            event=event,
+        )
+        room = Room(source_id=logged.source_id, id="northbound-test")
+        step = Step(key=f"test/{endpoint.id}", logged=logged, before=room, after=apply(room, logged))
+        views = Said(step, app, dialects).in_dialect(endpoint.dialect, endpoint.options)
+        if views:
+            subscription = Subscription(id="", app_id=app.id, created_at=now)
+            return _deliveries(step, subscription, endpoint, views, None)
+    raise InvalidInput(f"{endpoint.dialect} has no event to test an endpoint with")

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from northbound.dialects.base import Dialect
 from northbound.logic.order import Lanes, Lease
-from northbound.logic.retry import failure_verdict, next_step
+from northbound.logic.retry import failure_verdict, free_retry, next_step
 from northbound.model.app import Endpoint
 from northbound.model.delivery import (
     Attempt,
@@ -23,7 +23,6 @@ from northbound.model.delivery import (
     FailureKind,
     Lane,
     NextStep,
-    RetryAt,
     Verdict,
 )
 from northbound.model.errors import HubError
@@ -34,7 +33,6 @@ SETTLE_ROWS = 256  # outcomes in one commit
 SETTLE_WAIT = timedelta(milliseconds=20)  # how long an outcome may wait for others
 IN_FLIGHT = 512  # exchanges under way, all endpoints together
 CACHED = 20_000  # deliveries kept in memory between routing and sending
-OWN_FAULT_WAIT = timedelta(seconds=5)  # after a failure on our own side (D6)
 log = structlog.get_logger()
 
 
@@ -193,7 +191,7 @@ class Deliver:
         made = deliveries[0].attempts + charged
         step: NextStep
         if not charged and not verdict.accepted:
-            step = RetryAt(due_at=self._clock.now() + OWN_FAULT_WAIT * self._scale, reason=verdict.reason)
+            step = free_retry(verdict, self._clock.now(), self._entropy.fraction(), scale=self._scale)
         else:
             step = next_step(
                 verdict,

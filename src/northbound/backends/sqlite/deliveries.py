@@ -157,6 +157,19 @@ class SqliteDeliveries:
         row = self._db.execute(query("deliveries.get"), (number,)).fetchone()
         return None if row is None else delivery_of(row)
 
+    def dead(self, endpoint_id: str | None, after: int, limit: int) -> list[tuple[int, Delivery]]:
+        """Return dead letters after a number, of one endpoint or all."""
+        rows: list[Any] = self._db.execute(query("deliveries.dead"), (endpoint_id, after, limit)).fetchall()
+        return [(row[0], delivery_of(row)) for row in rows]
+
+    def between(
+        self, endpoint_id: str, since: datetime, until: datetime, after: int, limit: int
+    ) -> list[tuple[int, Delivery]]:
+        """Return the deliveries of an endpoint routed in a span, after a number; replays of them are left out."""
+        values = (endpoint_id, micros(since), micros(until), after, limit)
+        rows: list[Any] = self._db.execute(query("deliveries.between"), values).fetchall()
+        return [(row[0], delivery_of(row)) for row in rows]
+
     def settle(self, outcomes: Sequence[tuple[int, Attempt | None, NextStep, Lane, int]]) -> None:
         """Store each (number, attempt, next step, lane from now on, attempts so far) in one transaction."""
 

@@ -139,3 +139,35 @@ DELETE FROM stopped WHERE endpoint_id = ?
 SELECT endpoint_id, reason, at FROM stopped
 -- deliveries.attempts_trim: Forget old tries.
 DELETE FROM attempts WHERE id IN (SELECT id FROM attempts WHERE started_at < ? ORDER BY id LIMIT ?)
+-- control.version: The number of a counter.
+SELECT number FROM versions WHERE name = ?
+-- control.version_up: Count a change.
+INSERT INTO versions (name, number) VALUES (?, 1) ON CONFLICT DO UPDATE SET number = number + 1
+-- control.object_get: Read one object.
+SELECT revision, body FROM objects WHERE kind = ? AND id = ?
+-- control.object_put: Write one object.
+INSERT OR REPLACE INTO objects (kind, id, app_id, revision, body) VALUES (?, ?, ?, ?, ?)
+-- control.object_drop: Remove one object.
+DELETE FROM objects WHERE kind = ? AND id = ?
+-- control.objects: Objects of a kind in id order, from an id, of one app or all.
+SELECT id, revision, body FROM objects WHERE kind = ?1 AND id > ?2 AND (?3 IS NULL OR app_id = ?3) ORDER BY id LIMIT ?4
+-- control.objects_all: Every object of a kind.
+SELECT body FROM objects WHERE kind = ? ORDER BY id
+-- control.key_get: Find a key by its hash.
+SELECT id, role, app_id, name FROM api_keys WHERE hash = ?
+-- control.key_add: Store a key.
+INSERT INTO api_keys (id, hash, role, app_id, name, created_at) VALUES (?, ?, ?, ?, ?, ?)
+-- control.key_used: Note a key's use.
+UPDATE api_keys SET last_used_at = ? WHERE id = ?
+-- control.keys: All keys, without their hashes.
+SELECT id, role, app_id, name, created_at, last_used_at FROM api_keys ORDER BY id
+-- control.key_drop: Remove a key.
+DELETE FROM api_keys WHERE id = ?
+-- control.command_add: Ask the delivery process for something.
+INSERT INTO commands (id, body, created_at) VALUES (?, ?, ?)
+-- control.commands_after: Commands after a number.
+SELECT number, id, body FROM commands WHERE number > ? ORDER BY number LIMIT ?
+-- control.audit_add: Note who did what.
+INSERT INTO audit (at, who, what, object, before, after) VALUES (?, ?, ?, ?, ?, ?)
+-- control.audit_list: Newest audit entries before a number.
+SELECT number, at, who, what, object, before, after FROM audit WHERE number < ? ORDER BY number DESC LIMIT ?

@@ -1,0 +1,208 @@
+"""The registry on SQLite: objects with revisions, each change in one transaction with its audit entry."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from northbound.backends.sqlite.database import open_reader, open_writer, query
+from northbound.backends.sqlite.reader import from_micros, micros
+from northbound.model.app import App, Endpoint, Registry, Source, Subscription
+from northbound.model.errors import Conflict, NotFound
+
+Object = App | Source | Endpoint | Subscription
+KINDS: dict[str, type[Any]] = {"app": App, "source": Source, "endpoint": Endpoint, "subscription": Subscription}
+_NAMES = {kind: name for name, kind in KINDS.items()}
+MASK = "***"
+_ENCODE = msgspec.json.Encoder().encode
+T = TypeVar("T", App, Source, Endpoint, Subscription)
+
+
+class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
+    """Who calls: the key's id, role (`admin` or `reader`) and the app it is limited to, None for all."""
+
+    id: str
+    role: str
+    app_id: str | None
+    name: str
+    created_at: datetime | None = None
+    last_used_at: datetime | None = None
+
+
+class SqliteControlReader:
+    """The registry as the other processes read it."""
+
+    def __init__(self, path: Path) -> None:
+        self._db = open_reader(path)
+
+    def version(self) -> int:
+        """Return the registry's version."""
+        row: Any = self._db.execute(query("control.version"), ("registry",)).fetchone()
+        return row[0] if row else 0
+
+    def load(self) -> Registry:
+        """Return everything that is set up."""
+        self._db.execute("BEGIN")
+        try:
+            return Registry(
+                version=self.version(),
+                apps=self._all(App),
+                sources=self._all(Source),
+                endpoints=self._all(Endpoint),
+                subscriptions=self._all(Subscription),
+            )
+        finally:
+            self._db.execute("COMMIT")
+
+    def commands_after(self, number: int, limit: int = 100) -> list[tuple[int, str, dict[str, Any]]]:
+        """Return commands after *number*: (number, id, body)."""
+        rows: list[Any] = self._db.execute(query("control.commands_after"), (number, limit)).fetchall()
+        return [(row[0], row[1], msgspec.json.decode(row[2])) for row in rows]
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._db.close()
+
+    def _all(self, kind: type[T]) -> tuple[T, ...]:
+        rows: list[Any] = self._db.execute(query("control.objects_all"), (_NAMES[kind],)).fetchall()
+        return tuple(msgspec.json.decode(row[0], type=kind) for row in rows)
+
+
+class SqliteControl:
+    """The one writer of control.db."""
+
+    def __init__(self, path: Path, on_change: Callable[[], None] = lambda: None) -> None:
+        self._db = open_writer(path, "control")
+        self._db.execute("PRAGMA wal_autocheckpoint=1000")  # few writes: no thread is worth it
+        self._on_change = on_change
+
+    # --- objects --------------------------------------------------------------------------------
+
+    def get(self, kind: type[T], identity: str) -> tuple[int, T]:
+        """Return (revision, object); raise `NotFound`."""
+        row: Any = self._db.execute(query("control.object_get"), (_NAMES[kind], identity)).fetchone()
+        if row is None:
+            raise NotFound(f"there is no {_NAMES[kind]} {identity!r}")
+        return row[0], msgspec.json.decode(row[1], type=kind)
+
+    def find(
+        self, kind: type[T], *, after: str = "", app_id: str | None = None, limit: int = 100
+    ) -> list[tuple[int, T]]:
+        """Return up to *limit* (revision, object) in id order after *after*."""
+        rows: list[Any] = self._db.execute(query("control.objects"), (_NAMES[kind], after, app_id, limit)).fetchall()
+        return [(row[1], msgspec.json.decode(row[2], type=kind)) for row in rows]
+
+    def put(self, one: Object, *, who: str, now: datetime, revision: int | None = None) -> int:
+        """Create (*revision* None) or replace an object at *revision*; return the new one; raise `Conflict`."""
+        name, number = _NAMES[type(one)], 0
+        with self._db:
+            row: Any = self._db.execute(query("control.object_get"), (name, one.id)).fetchone()
+            if row is None and revision is not None:
+                raise NotFound(f"there is no {name} {one.id!r}")
+            if row is not None and revision != row[0]:
+                raise Conflict(f"{name} {one.id!r} was changed meanwhile; read it again and repeat the change")
+            number = (row[0] if row else 0) + 1
+            app_id = one.id if isinstance(one, App) else one.app_id
+            self._db.execute(query("control.object_put"), (name, one.id, app_id, number, _ENCODE(one)))
+            self._audit(now, who, f"{name}.{'changed' if row else 'created'}", one.id, row[1] if row else None, one)
+            self._db.execute(query("control.version_up"), ("registry",))
+        self._on_change()
+        return number
+
+    def drop(self, kind: type[Any], identity: str, *, who: str, now: datetime) -> None:
+        """Remove an object; raise `NotFound`."""
+        name = _NAMES[kind]
+        with self._db:
+            row: Any = self._db.execute(query("control.object_get"), (name, identity)).fetchone()
+            if row is None:
+                raise NotFound(f"there is no {name} {identity!r}")
+            self._db.execute(query("control.object_drop"), (name, identity))
+            self._audit(now, who, f"{name}.deleted", identity, row[1], None)
+            self._db.execute(query("control.version_up"), ("registry",))
+        self._on_change()
+
+    # --- keys -----------------------------------------------------------------------------------
+
+    def key_of(self, secret: str, now: datetime) -> ApiKey | None:
+        """Return who holds *secret*, noting its use."""
+        hashed = hashlib.sha256(secret.encode()).digest()
+        row: Any = self._db.execute(query("control.key_get"), (hashed,)).fetchone()
+        if row is None:
+            return None
+        self._db.execute(query("control.key_used"), (micros(now), row[0]))
+        return ApiKey(id=row[0], role=row[1], app_id=row[2], name=row[3])
+
+    def add_key(self, key: ApiKey, secret: str, *, who: str, now: datetime) -> None:
+        """Store a key by its hash."""
+        hashed = hashlib.sha256(secret.encode()).digest()
+        with self._db:
+            self._db.execute(query("control.key_add"), (key.id, hashed, key.role, key.app_id, key.name, micros(now)))
+            self._audit(now, who, "key.created", key.id, None, key)
+
+    def keys(self) -> list[ApiKey]:
+        """Return all keys, without secrets."""
+        rows: list[Any] = self._db.execute(query("control.keys")).fetchall()
+        return [
+            ApiKey(
+                id=row[0],
+                role=row[1],
+                app_id=row[2],
+                name=row[3],
+                created_at=from_micros(row[4]),
+                last_used_at=from_micros(row[5]) if row[5] is not None else None,
+            )
+            for row in rows
+        ]
+
+    def drop_key(self, identity: str, *, who: str, now: datetime) -> None:
+        """Remove a key."""
+        with self._db:
+            self._db.execute(query("control.key_drop"), (identity,))
+            self._audit(now, who, "key.deleted", identity, None, None)
+
+    # --- commands and audit ---------------------------------------------------------------------
+
+    def command(self, identity: str, body: dict[str, Any], *, who: str, now: datetime) -> None:
+        """Ask the delivery process for something, once."""
+        with self._db:
+            self._db.execute(query("control.command_add"), (identity, _ENCODE(body), micros(now)))
+            self._audit(now, who, f"command.{body.get('do', '')}", identity, None, body)
+        self._on_change()
+
+    def audit(self, before: int, limit: int) -> list[dict[str, Any]]:
+        """Return audit entries, newest first."""
+        rows: list[Any] = self._db.execute(query("control.audit_list"), (before, limit)).fetchall()
+        names = ("number", "at", "who", "what", "object", "before", "after")
+        return [dict(zip(names, row, strict=True)) | {"at": from_micros(row[1])} for row in rows]
+
+    def close(self) -> None:
+        """Close the database."""
+        self._db.close()
+
+    def _audit(self, now: datetime, who: str, what: str, identity: str, before: bytes | None, after: Any) -> None:
+        values: Sequence[Any] = (
+            micros(now),
+            who,
+            what,
+            identity,
+            _without_secrets(before),
+            _without_secrets(_ENCODE(after)) if after is not None else None,
+        )
+        self._db.execute(query("control.audit_add"), values)
+
+
+def _without_secrets(body: bytes | None) -> bytes | None:
+    """Return an object's JSON with secrets masked: the audit says that one changed, never what it is."""
+    if body is None:
+        return None
+    content = msgspec.json.decode(body)
+    if isinstance(content, dict):
+        for key in content.get("keys", []):
+            key["secret"] = MASK
+        for name in ("token", "app_key"):
+            if content.get(name):
+                content[name] = MASK
+    return _ENCODE(content)

@@ -1,0 +1,1 @@
+-- History: rebuilt from the log at any time.

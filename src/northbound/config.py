@@ -1,0 +1,119 @@
+"""Settings: defaults, then a TOML file, then `NORTHBOUND_*` variables, then options; unknown keys are refused."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from northbound.model.errors import ConfigError
+
+PREFIX = "NORTHBOUND_"
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Every setting of `northbound serve`. Times are in seconds, sizes in bytes."""
+
+    data: str = "northbound-data"  # folder of the databases, keys and sockets
+    listen: str = "127.0.0.1:7070"  # web process: API, pages, management doors
+    intake: str = "127.0.0.1:7071"  # intake process: vendors' callbacks
+    public_intake: str = ""  # base URL vendors are told for intake; empty: http://<intake>
+    tls_cert: str = ""  # PEM files: both servers speak HTTPS themselves
+    tls_key: str = ""
+    trusted_proxies: tuple[str, ...] = ()  # networks whose X-Forwarded-For counts (ruling 7)
+    allow_targets: tuple[str, ...] = ()  # otherwise blocked addresses that deliveries may go to
+    egress_proxy: str = ""  # HTTP proxy for everything that goes out
+    horizon_days: int = 30  # how long a vendor's event id is remembered
+    wait_scale: float = 1.0  # multiplies every retry wait; below 1 only in tests
+    body_limit: int = 1024 * 1024  # bytes of one callback
+    header_timeout: float = 5.0  # until the whole head of a request is in
+    body_timeout: float = 5.0  # until the whole body is in
+    pending_requests: int = 4096  # callbacks being stored at once; above it 503
+    pending_bytes: int = 8 * 1024 * 1024
+    max_connections: int = 8192
+    lease_seconds: float = 60.0  # how long an exchange may be under way; longer than every endpoint's deadline
+    attempts_days: int = 7  # how long tries are kept with request and response
+    log_format: str = "auto"  # auto (console on a terminal), console, json
+    log_level: str = "info"
+
+
+def load_config(
+    path: Path | None = None, environ: Mapping[str, str] | None = None, options: Mapping[str, Any] | None = None
+) -> Config:
+    """Return the settings in force; raise `ConfigError` naming a key that is unknown or has a wrong value."""
+    return msgspec.structs.replace(_convert(layered(path, environ, options)[0]))
+
+
+def layered(
+    path: Path | None, environ: Mapping[str, str] | None, options: Mapping[str, Any] | None
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return (values that are set, where each comes from): file < environment < options."""
+    values: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+    for where, layer in (
+        (str(path), _from_file(path)),
+        ("environment", _from_environ(os.environ if environ is None else environ)),
+        ("option", {name: value for name, value in (options or {}).items() if value is not None}),
+    ):
+        values |= layer
+        origin |= dict.fromkeys(layer, where)
+    return values, origin
+
+
+def check_config(config: Config) -> None:
+    """Refuse settings that contradict each other (fault D12 among them)."""
+    for name in ("listen", "intake"):
+        split_address(getattr(config, name), name)
+    if bool(config.tls_cert) != bool(config.tls_key):
+        raise ConfigError("tls_cert and tls_key go together; give both files, or none")
+    for name in ("header_timeout", "body_timeout", "lease_seconds", "wait_scale"):
+        if getattr(config, name) <= 0:
+            raise ConfigError(f"{name} must be above 0", field=name)
+
+
+def split_address(address: str, name: str) -> tuple[str, int]:
+    """Split `host:port`; raise `ConfigError` naming setting *name*."""
+    host, separator, port = address.rpartition(":")
+    if not separator or not port.isdigit() or int(port) > 65535:
+        raise ConfigError(f"{name} is host:port, such as 127.0.0.1:7070, not {address!r}", field=name)
+    return host.strip("[]"), int(port)
+
+
+def _from_file(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise ConfigError(f"there is no configuration file {path}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from None
+
+
+def _from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
+    fields = {field.name: field for field in msgspec.structs.fields(Config)}
+    found: dict[str, Any] = {}
+    for variable, text in environ.items():
+        if not variable.startswith(PREFIX):
+            continue
+        name = variable.removeprefix(PREFIX).lower()
+        if name not in fields:
+            raise ConfigError(f"there is no setting for the variable {variable}; see `northbound config show`")
+        is_list = fields[name].type == tuple[str, ...]
+        found[name] = [part.strip() for part in text.split(",") if part.strip()] if is_list else text
+    return found
+
+
+def _convert(values: Mapping[str, Any]) -> Config:
+    known = {field.name for field in msgspec.structs.fields(Config)}
+    for name in values:
+        if name not in known:
+            raise ConfigError(f"there is no setting {name!r}; see `northbound config show`", field=name)
+    try:
+        config = msgspec.convert(dict(values), Config, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"a setting has a wrong value: {error}") from None
+    check_config(config)
+    return config

@@ -1,0 +1,219 @@
+"""The delivery process: follows the log, folds rooms, routes, sends; the only writer of deliveries.db."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import prometheus_client as prometheus
+import structlog
+from msgspec.structs import replace
+
+from northbound.backends.curl import CurlSender
+from northbound.backends.sqlite.control import SqliteControlReader
+from northbound.backends.sqlite.deliveries import SqliteDeliveries
+from northbound.backends.sqlite.reader import SqliteLogReader
+from northbound.config import Config
+from northbound.dialects import all_dialects
+from northbound.hub.channel import Channel, serve_channel
+from northbound.hub.keys import CERTIFICATE_PATH, signing_key, with_keys
+from northbound.hub.process import RegistryWatch, run_process
+from northbound.hub.system import Doorbell, Folder, SystemClock, SystemEntropy
+from northbound.logic.addresses import AllowList
+from northbound.logic.route import RoutingTable, build_table, test_delivery
+from northbound.model.app import Endpoint, EndpointState, Registry
+from northbound.model.delivery import Dead, Delivery, Done
+from northbound.model.errors import NotFound
+from northbound.model.log import Logged
+from northbound.stages.control import Control
+from northbound.stages.deliver import Deliver, Settled
+from northbound.stages.follow import Follow
+
+COMMAND_POLL = timedelta(milliseconds=250)
+TRIM_EVERY = timedelta(minutes=10)
+log = structlog.get_logger()
+
+
+class Delivering:
+    """The registry as the stages see it, and what they count."""
+
+    def __init__(self, config: Config, folder: Folder, store: SqliteDeliveries) -> None:
+        self._store = store
+        scheme = "https" if config.tls_cert else "http"
+        self._hub_key = signing_key(folder, f"{scheme}://{config.listen}{CERTIFICATE_PATH}")
+        self._lease = timedelta(seconds=config.lease_seconds)
+        self._dialects = all_dialects()
+        self._endpoints: dict[str, Endpoint] = {}
+        self.table: RoutingTable = build_table(Registry())
+        self.changed: list[str] = []
+        self.counts: Counter[tuple[str, str, str]] = Counter()
+        self.registry = prometheus.CollectorRegistry()
+        self._attempts = prometheus.Counter(
+            "northbound_delivery_attempts",
+            "Tries by endpoint, dialect and how they ended",
+            ["endpoint", "dialect", "result"],
+            registry=self.registry,
+        )
+        self._seconds = prometheus.Histogram(
+            "northbound_delivery_seconds", "Time from being stored to being accepted", registry=self.registry
+        )
+
+    def on_registry(self, registry: Registry) -> None:
+        """Take over a changed registry: keys resolved, endpoints that stopped by themselves marked."""
+        apps = {one.id: one for one in registry.apps}
+        stopped = self._store.stopped()
+        self.table = build_table(registry)
+        self._endpoints = {}
+        for one in registry.endpoints:
+            resolved = with_keys(one, apps.get(one.app_id), self._dialects[one.dialect], self._hub_key)
+            if one.id in stopped and one.state is EndpointState.ENABLED:
+                resolved = replace(resolved, state=EndpointState.GONE)
+            if resolved.retry.deadline >= self._lease:
+                log.error("endpoint.deadline_over_lease", endpoint=one.id)
+                resolved = replace(resolved, state=EndpointState.DISABLED)
+            self._endpoints[one.id] = resolved
+        self.changed = list(self._endpoints)
+
+    def endpoint(self, endpoint_id: str) -> Endpoint | None:
+        """Return an endpoint with the keys that sign for it."""
+        return self._endpoints.get(endpoint_id)
+
+    def stop(self, endpoint_id: str) -> None:
+        """Mark an endpoint as gone at once."""
+        known = self._endpoints.get(endpoint_id)
+        if known is not None:
+            self._endpoints[endpoint_id] = replace(known, state=EndpointState.GONE)
+
+    def start(self, endpoint_id: str) -> None:
+        """Mark an endpoint as enabled at once."""
+        known = self._endpoints.get(endpoint_id)
+        if known is not None:
+            self._endpoints[endpoint_id] = replace(known, state=EndpointState.ENABLED)
+
+    def on_settled(self, settled: Settled) -> None:
+        """Count one try, and log it in one line."""
+        step = settled.step
+        result = "accepted" if isinstance(step, Done) else "dead" if isinstance(step, Dead) else "retry"
+        endpoint = settled.endpoint
+        self.counts[endpoint.id, endpoint.dialect, result] += 1
+        self._attempts.labels(endpoint.id, endpoint.dialect, result).inc()
+        exchange = settled.attempt.exchange
+        if result == "accepted":
+            self._seconds.observe((exchange.started_at - settled.delivery.created_at).total_seconds())
+            return
+        if isinstance(step, Dead) and step.stop_endpoint:
+            self.stop(endpoint.id)
+        log.warning(
+            "delivery.attempted",
+            delivery=settled.delivery.id,
+            endpoint=endpoint.id,
+            attempt=settled.attempt.number,
+            result=result,
+            reason=settled.attempt.verdict.reason,
+            ms=exchange.duration_ms,
+        )
+
+    def test_event(self, endpoint_id: str, now: Any) -> list[Delivery]:
+        """Return a well-formed test delivery for the endpoint."""
+        endpoint = self._endpoints.get(endpoint_id)
+        app = None if endpoint is None else self.table.apps.get(endpoint.app_id)
+        if endpoint is None or app is None:
+            raise NotFound(f"there is no endpoint {endpoint_id!r}")
+        return test_delivery(endpoint, app, self._dialects, now)
+
+
+async def main(config: Config, folder: Folder) -> None:
+    """Run delivery until cancelled."""
+    clock, entropy = SystemClock(), SystemEntropy()
+    bell = Doorbell(folder, "delivery")
+    store = SqliteDeliveries(folder.deliveries)
+    hub = Delivering(config, folder, store)
+    watch = RegistryWatch(folder, hub.on_registry)
+    sender = CurlSender(allow=AllowList.parse(config.allow_targets), proxy=config.egress_proxy or None)
+    deliver = Deliver(
+        store,
+        sender,
+        all_dialects(),
+        hub.endpoint,
+        clock,
+        entropy,
+        wait_scale=config.wait_scale,
+        on_settled=hub.on_settled,
+    )
+    deliver.recover()
+    intake = Channel(folder, "intake")
+
+    async def conclude(entries: Sequence[Logged]) -> int:
+        return await intake.call(do="conclude", entries=list(entries))
+
+    follow = Follow(SqliteLogReader(folder.events), store, all_dialects(), lambda: hub.table, conclude, deliver.take)
+
+    def started(endpoint_id: str) -> None:
+        hub.start(endpoint_id)
+        deliver.lanes.resume(endpoint_id)
+        deliver.wake()
+
+    control = Control(store, clock, deliver.take, lambda one: hub.test_event(one, clock.now()), started)
+
+    async def answer(call: bytes) -> Any:
+        match msgspec.json.decode(call).get("do"):
+            case "metrics":
+                return {"text": prometheus.generate_latest(hub.registry).decode()}
+            case "health":
+                return {"ok": True, "reason": None, "backlog": deliver.lanes.size}
+            case "counts":
+                return [[*key, count] for key, count in hub.counts.items()]
+            case "idle":
+                return {"idle": deliver.idle, "cursor": store.cursor()}
+            case other:
+                return {"unknown": other}
+
+    channel = await serve_channel(folder, "delivery", answer)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(follow.run(bell))
+            tasks.create_task(deliver.run())
+            tasks.create_task(_obey(SqliteControlReader(folder.control), control))
+            tasks.create_task(_watch(watch, hub, deliver))
+            tasks.create_task(_trim(store, clock, timedelta(days=config.attempts_days)))
+    finally:
+        channel.close()
+        intake.close()
+        await sender.close()
+        store.close()
+
+
+async def _obey(commands: SqliteControlReader, control: Control) -> None:
+    """Carry out commands as they come."""
+    last = 0
+    while True:
+        found = commands.commands_after(last)
+        for number, identity, body in found:
+            control.step(identity, body)
+            last = number
+        if not found:
+            await asyncio.sleep(COMMAND_POLL.total_seconds())
+
+
+async def _watch(watch: RegistryWatch, hub: Delivering, deliver: Deliver) -> None:
+    """Follow the registry; endpoints that changed get a turn again, deleted ones are forgotten."""
+    while True:
+        await asyncio.sleep(0.25)
+        watch.refresh()
+        for endpoint_id in hub.changed:
+            deliver.lanes.resume(endpoint_id)
+        if hub.changed:
+            hub.changed = []
+            deliver.wake()
+
+
+async def _trim(store: SqliteDeliveries, clock: SystemClock, keep: timedelta) -> None:
+    while True:
+        store.trim(clock.now() - keep)
+        await asyncio.sleep(TRIM_EVERY.total_seconds())
+
+
+if __name__ == "__main__":
+    run_process(main)

@@ -1,0 +1,157 @@
+"""The intake process: callbacks in, durable, answered; the only writer of events.db."""
+
+import asyncio
+import hmac
+from collections import Counter
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+import prometheus_client as prometheus
+
+from northbound.backends.curl import CurlSender
+from northbound.backends.sqlite.log import SqliteLog
+from northbound.config import Config, split_address
+from northbound.dialects import all_dialects
+from northbound.hub.channel import serve_channel
+from northbound.hub.process import RegistryWatch, run_process
+from northbound.hub.system import Doorbell, Folder, SystemClock
+from northbound.logic.addresses import AllowList
+from northbound.model.app import Registry, Source
+from northbound.model.log import Logged
+from northbound.model.wire import Request, Response
+from northbound.stages.ingest import Ingest
+from northbound.web.address import read_networks
+from northbound.web.guard import Limits
+from northbound.web.intake import IntakeApp
+from northbound.web.server import bind_socket, make_server
+
+FOLLOWERS = ("delivery", "web")
+
+
+class Intake:
+    """Find the source a request is for, and let the stage take it."""
+
+    def __init__(self, stage: Ingest) -> None:
+        self._stage = stage
+        self._dialects = all_dialects()
+        self._sources: dict[str, Source] = {}
+
+    def on_registry(self, registry: Registry) -> None:
+        """Take over a changed registry."""
+        self._sources = {one.id: one for one in registry.sources}
+
+    async def handle(self, request: Request, source_id: str, token: str, peer: str) -> Response:
+        """Answer one request; an unknown source and a wrong token look the same from outside."""
+        source = self._sources.get(source_id)
+        known = source.token if source is not None else ""
+        if source is None or not hmac.compare_digest(known.encode(), token.encode()) or source.state != "enabled":
+            return Response.json(404, {"error": "not_found", "message": "there is no source here; check the URL"})
+        return await self._stage.step(_as_public(request, source), source, self._dialects[source.dialect])
+
+
+def _as_public(request: Request, source: Source) -> Request:
+    """Put the URL the vendor was told in place of what the client's Host header says (ruling 7)."""
+    if not source.public_url:
+        return request
+    query = urlsplit(request.url).query
+    url = f"{source.public_url}?{query}" if query else source.public_url
+    return msgspec.structs.replace(request, url=url)
+
+
+class Meters:
+    """What the intake counts."""
+
+    def __init__(self, log: SqliteLog) -> None:
+        self.registry = prometheus.CollectorRegistry()
+        self.results: Counter[tuple[str, str]] = Counter()
+        self._requests = prometheus.Counter(
+            "northbound_intake_requests",
+            "Callbacks by source and how they ended",
+            ["source", "result"],
+            registry=self.registry,
+        )
+        self._events = prometheus.Counter(
+            "northbound_intake_events", "Events stored, by source", ["source"], registry=self.registry
+        )
+        pending = prometheus.Gauge(
+            "northbound_intake_pending", "Appends waiting for the writer", registry=self.registry
+        )
+        pending.set_function(lambda: log.pending[0])
+        commits = prometheus.Gauge("northbound_intake_commits", "Commits since start", registry=self.registry)
+        commits.set_function(lambda: log.commits)
+
+    def count(self, source: Source, result: str, events: int) -> None:
+        """Count one request."""
+        self.results[source.id, result] += 1
+        self._requests.labels(source.id, result).inc()
+        if events:
+            self._events.labels(source.id).inc(events)
+
+
+def limits_of(config: Config) -> Limits:
+    """Return the server's limits as set."""
+    return Limits(
+        header_deadline=timedelta(seconds=config.header_timeout),
+        body_deadline=timedelta(seconds=config.body_timeout),
+        body_bytes=config.body_limit,
+        connections=config.max_connections,
+        pending_requests=config.pending_requests,
+        pending_bytes=config.pending_bytes,
+    )
+
+
+async def main(config: Config, folder: Folder) -> None:
+    """Run the intake until cancelled."""
+    bell = Doorbell(folder, "intake", FOLLOWERS)
+    log = SqliteLog(folder.events, horizon=timedelta(days=config.horizon_days), on_commit=bell.ring)
+    clock = SystemClock()
+    sender = CurlSender(allow=AllowList.parse(config.allow_targets), proxy=config.egress_proxy or None)
+    meters = Meters(log)
+    intake = Intake(Ingest(log, sender, clock, meters.count))
+    watch = RegistryWatch(folder, intake.on_registry)
+
+    async def answer(call: bytes) -> Any:
+        words = msgspec.json.decode(call, type=dict[str, msgspec.Raw])
+        match msgspec.json.decode(words["do"]):
+            case "conclude":
+                return await log.conclude(msgspec.json.decode(words["entries"], type=list[Logged]))
+            case "metrics":
+                return {"text": prometheus.generate_latest(meters.registry).decode()}
+            case "health":
+                return {"ok": log.failed is None, "reason": log.failed, "pending": log.pending[0]}
+            case "counts":
+                return [[source, result, count] for (source, result), count in meters.results.items()]
+            case "refresh":
+                watch.refresh()
+                return {}
+            case other:
+                return {"unknown": other}
+
+    channel = await serve_channel(folder, "intake", answer)
+    host, port = split_address(config.intake, "intake")
+    trusted = read_networks(config.trusted_proxies, "trusted_proxies")
+    server = make_server(
+        IntakeApp(intake.handle, limits_of(config), trusted=trusted),
+        bind_socket(host, port, "--intake"),
+        limits_of(config),
+        tls_cert=config.tls_cert or None,
+        tls_key=config.tls_key or None,
+        trusted=trusted,
+    )
+    serving = asyncio.ensure_future(server.serve())
+    watching = asyncio.ensure_future(watch.run())
+    try:
+        await asyncio.wait({serving, watching}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        server.stop()
+        await serving
+        watching.cancel()
+        channel.close()
+        await sender.close()
+        log.close()
+
+
+if __name__ == "__main__":
+    run_process(main)

@@ -1,0 +1,142 @@
+"""Start the hub's three processes, start them again when they die, stop them all; nothing is left running."""
+
+import contextlib
+import fcntl
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from typing import IO
+
+import msgspec
+import structlog
+
+from northbound.backends.sqlite.control import ApiKey, SqliteControl
+from northbound.backends.sqlite.database import open_writer
+from northbound.config import Config, split_address
+from northbound.hub.keys import ensure_signing_key, write_private
+from northbound.hub.process import CONFIG_VARIABLE
+from northbound.hub.system import Folder
+from northbound.model.errors import ConfigError
+from northbound.web.server import bind_socket
+
+PROCESSES = ("intake", "delivery", "web")
+RESTART_WAIT = 0.2  # seconds before a process that died is started again, doubled up to the most
+RESTART_MOST = 5.0
+CALM = 10.0  # seconds a process must live for its next wait to be short again
+STOP_WAIT = 15.0
+log = structlog.get_logger()
+
+
+class Supervisor:
+    """The parent process. `start`, then `watch` for ever or `poll` now and then, at last `stop`."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self.folder = Folder(config.data)
+        self._lock: IO[str] | None = None
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._started: dict[str, float] = {}
+        self._waits: dict[str, float] = dict.fromkeys(PROCESSES, RESTART_WAIT)
+        self._due: dict[str, float] = {}
+        self._stopping = False
+
+    def start(self) -> None:
+        """Prepare the folder and start all processes; raise `ConfigError` when a port or the folder is taken."""
+        self._take_folder()
+        for name in ("listen", "intake"):
+            host, port = split_address(getattr(self._config, name), name)
+            bind_socket(host, port, f"--{name}").close()
+        prepare(self._config)
+        for name in PROCESSES:
+            self._spawn(name)
+
+    def poll(self) -> None:
+        """Start again what died, after its wait."""
+        now = time.monotonic()
+        for name, process in list(self._running.items()):
+            if process.poll() is None:
+                continue
+            del self._running[name]
+            lived = now - self._started[name]
+            self._waits[name] = RESTART_WAIT if lived > CALM else min(RESTART_MOST, self._waits[name] * 2)
+            self._due[name] = now + self._waits[name]
+            if not self._stopping:
+                log.error("process.died", process=name, code=process.returncode, again_in=self._waits[name])
+        for name in [name for name, due in self._due.items() if due <= now]:
+            del self._due[name]
+            self._spawn(name)
+
+    def watch(self) -> None:
+        """Keep the processes running until SIGTERM or SIGINT."""
+        stopped: list[int] = []
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda received, _: stopped.append(received))
+        while not stopped:
+            self.poll()
+            time.sleep(0.1)
+        self.stop()
+
+    def pid_of(self, name: str) -> int | None:
+        """Return the process id of *name* while it runs."""
+        process = self._running.get(name)
+        return process.pid if process is not None and process.poll() is None else None
+
+    def stop(self) -> None:
+        """Ask every process to finish, in the order of the flow; end what does not."""
+        self._stopping = True
+        for name in PROCESSES:
+            process = self._running.pop(name, None)
+            if process is None:
+                continue
+            process.terminate()
+            try:
+                process.wait(timeout=STOP_WAIT)
+            except subprocess.TimeoutExpired:
+                log.warning("process.ended_by_force", process=name)
+                process.kill()
+                process.wait()
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _take_folder(self) -> None:
+        self.folder.create()
+        self._lock = self.folder.lock.open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._lock.close()
+            self._lock = None
+            raise ConfigError(
+                f"another northbound is serving the folder {self.folder.path}; stop it or choose --data"
+            ) from None
+
+    def _spawn(self, name: str) -> None:
+        environment = {**os.environ, CONFIG_VARIABLE: msgspec.json.encode(self._config).decode()}
+        command = [sys.executable, "-m", f"northbound.hub.{name}"]
+        self._running[name] = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)  # noqa: S603 - ourselves
+        self._started[name] = time.monotonic()
+
+
+def prepare(config: Config) -> None:
+    """Make what the processes expect: the folder, databases at their newest schema, the signing and the admin key."""
+    folder = Folder(config.data)
+    folder.create()
+    for path, schema in (
+        (folder.events, "events"),
+        (folder.deliveries, "deliveries"),
+        (folder.index, "index"),
+    ):
+        open_writer(path, schema).close()
+    ensure_signing_key(folder)
+    control = SqliteControl(folder.control)
+    with contextlib.closing(control):
+        if not folder.admin_key.exists():
+            secret = f"nb_{secrets.token_urlsafe(32)}"
+            key = ApiKey(id=f"key_{secrets.token_hex(6)}", role="admin", app_id=None, name="first admin key")
+            control.add_key(key, secret, who="northbound", now=datetime.now(UTC))
+            write_private(folder.admin_key, f"{secret}\n".encode())
