@@ -37,7 +37,7 @@ async def serve_channel(folder: Folder, name: str, answer: Callable[[bytes], Awa
                 content = msgspec.json.encode(reply)
                 writer.write(_LENGTH.pack(len(content)) + content)
                 await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):  # the last: our own stop
             pass
         finally:
             writer.close()

@@ -115,8 +115,8 @@ class Deliver:
         """Deliver for ever."""
         while True:
             started = await self.step(IN_FLIGHT - self._in_flight)
-            await self.settle()
-            if started:
+            settled = await self.settle()
+            if started or settled:
                 await asyncio.sleep(0)
                 continue
             self._wake.clear()
