@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from northbound.model.app import App, Endpoint
@@ -21,6 +22,10 @@ from northbound.model.event import (
     Terminal,
 )
 from northbound.model.wire import Key
+
+# A busy machine must not fail a test that is about meaning.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ENTROPY = bytes(32)
