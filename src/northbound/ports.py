@@ -2,15 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from northbound.model.app import Registry
-from northbound.model.delivery import Attempt, Delivery, Exchange, Lane, NextStep
+from northbound.model.app import ApiKey, App, Endpoint, Registry, Source, Subscription
+from northbound.model.delivery import Attempt, Delivery, DeliveryState, Exchange, Lane, NextStep
 from northbound.model.event import Event
 from northbound.model.log import Appended, Logged, Receipt
-from northbound.model.room import Memory, Room, Tally
+from northbound.model.room import DayStats, Memory, Room, Tally
 from northbound.model.wire import Request
 
 
@@ -168,4 +168,287 @@ class Sender(Protocol):
 
     async def send(self, request: Request, *, deadline: timedelta) -> Exchange:
         """Send *request* and return how it ended."""
+        ...
+
+
+# --- what the web process asks of the storages: reads are bounded in rows and time ----------------------------------
+
+Kind = TypeVar("Kind", App, Source, Endpoint, Subscription)
+
+
+class ObjectStore(Protocol):
+    """What is set up, object by object; one writer, each change with its audit entry."""
+
+    def get(self, kind: type[Kind], identity: str) -> tuple[int, Kind]:
+        """Return (revision, object); raise `NotFound`."""
+        ...
+
+    def find(
+        self, kind: type[Kind], *, after: str = "", app_id: str | None = None, limit: int = 100
+    ) -> list[tuple[int, Kind]]:
+        """Return up to *limit* (revision, object) in id order after *after*."""
+        ...
+
+    def put(
+        self, one: App | Source | Endpoint | Subscription, *, who: str, now: datetime, revision: int | None = None
+    ) -> int:
+        """Create (*revision* None) or replace an object at *revision*; return the new one; raise `Conflict`."""
+        ...
+
+    def drop(self, kind: type[Any], identity: str, *, who: str, now: datetime) -> None:
+        """Remove an object; raise `NotFound`."""
+        ...
+
+
+class KeyStore(Protocol):
+    """API keys, kept by their hash."""
+
+    def key_of(self, secret: str, now: datetime) -> ApiKey | None:
+        """Return who holds *secret*, noting its use."""
+        ...
+
+    def add_key(self, key: ApiKey, secret: str, *, who: str, now: datetime) -> None:
+        """Store a key."""
+        ...
+
+    def keys(self) -> list[ApiKey]:
+        """Return all keys, without secrets."""
+        ...
+
+    def drop_key(self, identity: str, *, who: str, now: datetime) -> None:
+        """Remove a key."""
+        ...
+
+
+class CommandStore(Protocol):
+    """What people ask of the delivery process, each carried out once."""
+
+    def command(self, identity: str, body: dict[str, Any], *, who: str, now: datetime) -> None:
+        """Ask for something under a new id."""
+        ...
+
+    def command_of(self, identity: str) -> dict[str, Any] | None:
+        """Return what was asked for under *identity*, or None."""
+        ...
+
+
+class AuditTrail(Protocol):
+    """Who did what, when."""
+
+    def audit(self, before: int, limit: int) -> list[dict[str, Any]]:
+        """Return entries below a number, newest first."""
+        ...
+
+    def note(self, what: str, identity: str, *, who: str, now: datetime) -> None:
+        """Add what changed nothing: a secret was shown."""
+        ...
+
+
+class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
+    """A request that was refused, with why; the body may be cut."""
+
+    id: int
+    receipt: Receipt
+    code: str
+    message: str
+
+
+class LogView(Protocol):
+    """The log as pages read it."""
+
+    def find(self, event_id: str) -> Logged | None:
+        """Return the entry with this id, observed or derived."""
+        ...
+
+    def at(self, offset: int) -> Logged | None:
+        """Return the entry at *offset*."""
+        ...
+
+    def read(self, after: int, limit: int) -> list[Logged]:
+        """Return up to *limit* entries with an offset above *after*, in order."""
+        ...
+
+    def head(self) -> int:
+        """Return the largest readable offset, -1 when empty."""
+        ...
+
+    def conclusions(self, logged: Logged) -> list[str]:
+        """Return the ids of what was derived from the entry."""
+        ...
+
+    def receipts(self, logged: Logged) -> list[tuple[int, Receipt]]:
+        """Return the request that brought the entry, then those that repeated it; the newest few of many."""
+        ...
+
+    def quarantined(self, source_ids: Sequence[str] | None, before: int, limit: int) -> list[Quarantined]:
+        """Return refused requests below an id, newest first; None: of every source."""
+        ...
+
+
+class DeliveryFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which deliveries; None asks for no such limit."""
+
+    endpoint_ids: tuple[str, ...] | None = None
+    state: DeliveryState | None = None
+    event_id: str | None = None
+
+
+class AttemptRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One try as stored."""
+
+    number: int
+    exchange: Exchange
+    accepted: bool
+    reason: str
+
+
+class DeliveryView(Protocol):
+    """Deliveries, tries, dead letters and commands as pages read them; callable from any thread."""
+
+    def deliveries(self, wanted: DeliveryFilter, before: int, limit: int) -> list[tuple[int, Delivery]]:
+        """Return (number, delivery) below a number, newest first."""
+        ...
+
+    def deliveries_of(self, logged: Logged, limit: int) -> list[tuple[int, Delivery]]:
+        """Return the deliveries that routing made of one entry."""
+        ...
+
+    def numbered(self, numbers: Sequence[int]) -> list[tuple[int, Delivery]]:
+        """Return those of *numbers* that exist, in order."""
+        ...
+
+    def attempts(self, number: int) -> list[AttemptRow]:
+        """Return the tries of a delivery, oldest first."""
+        ...
+
+    def dead(self, endpoint_ids: Sequence[str] | None, after: int, limit: int) -> list[tuple[int, Delivery]]:
+        """Return dead letters above a number."""
+        ...
+
+    def count(self, endpoint_ids: Sequence[str] | None, span: tuple[datetime, datetime] | None) -> int:
+        """Return how many dead letters there are, or how many live deliveries were made in *span*."""
+        ...
+
+    def command_result(self, command_id: str) -> Any | None:
+        """Return what came of a command, None while it waits."""
+        ...
+
+
+Position = tuple[int, str, int]  # newest instances (0) or past ones (1), room key, instance
+
+
+class RoomView(Protocol):
+    """Rooms and recordings as pages read them; callable from any thread."""
+
+    def room(self, key: str) -> Room | None:
+        """Return the newest instance of a room."""
+        ...
+
+    def past(self, key: str, limit: int) -> list[Room]:
+        """Return instances that are over, newest first."""
+        ...
+
+    def rooms(
+        self, source_ids: Sequence[str] | None, after: str, limit: int, *, is_open: bool | None = None
+    ) -> list[tuple[str, Room]]:
+        """Return (key, room) in key order after a key."""
+        ...
+
+    def recordings(
+        self, source_ids: Sequence[str] | None, after: Position, limit: int
+    ) -> list[tuple[Position, str, Room]]:
+        """Return up to *limit* room instances that hold recordings, the newest instances first, after a position."""
+        ...
+
+
+class LossCount(msgspec.Struct, frozen=True, kw_only=True):
+    """What an endpoint's wire could not carry (`lost`), got made up (`invented`) or has no word for (`no_word`)."""
+
+    endpoint_id: str
+    kind: str
+    what: str
+    event_type: str
+    count: int
+
+
+class Backlog(msgspec.Struct, frozen=True, kw_only=True):
+    """What waits for one endpoint."""
+
+    endpoint_id: str
+    waiting: int
+    oldest_at: datetime
+
+
+class RoomDay(msgspec.Struct, frozen=True, kw_only=True):
+    """One room's figures of a day."""
+
+    room_key: str
+    meetings: int
+    meeting_seconds: float
+    participant_seconds: float
+    joins: int
+    peak: int
+
+
+class FigureView(Protocol):
+    """Figures as pages read them; callable from any thread."""
+
+    def backlog(self) -> list[Backlog]:
+        """Return what waits, by endpoint."""
+        ...
+
+    def dead_letters(self) -> dict[str, int]:
+        """Return how many dead letters each endpoint has."""
+        ...
+
+    def losses(self, endpoint_ids: Sequence[str] | None) -> list[LossCount]:
+        """Return what was lost and invented."""
+        ...
+
+    def open_rooms(self, source_ids: Sequence[str] | None) -> int:
+        """Return how many rooms are open."""
+        ...
+
+    def day(self, app_id: str, day: str) -> DayStats | None:
+        """Return one app's finished figures of a day."""
+        ...
+
+    def day_rooms(self, app_id: str, day: str) -> list[RoomDay]:
+        """Return the figures of each room of the day."""
+        ...
+
+    def stopped(self) -> dict[str, tuple[str, datetime]]:
+        """Return the endpoints that stopped by themselves: why and when."""
+        ...
+
+
+class HistoryQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which events; None asks for no such limit. `text` is searched for in names, ids and the vendor's words."""
+
+    source_ids: tuple[str, ...] | None = None
+    type: str | None = None
+    room_id: str | None = None
+    participant_id: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    text: str | None = None
+    before: int | None = None  # only entries below this log offset
+    limit: int = 50
+
+
+class HistoryHit(msgspec.Struct, frozen=True, kw_only=True):
+    """One event found: its place in the log, newest first."""
+
+    offset: int
+
+
+class History(Protocol):
+    """What was, searchable; built from the log and rebuildable."""
+
+    def search(self, query: HistoryQuery) -> list[HistoryHit]:
+        """Return hits, newest first."""
+        ...
+
+    def lag(self) -> int:
+        """Return how many entries of the log are not searchable yet."""
         ...

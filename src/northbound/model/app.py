@@ -122,6 +122,17 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     state: str = "enabled"
 
 
+class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
+    """Who calls: the key's id, role (`admin` or `reader`) and the app it is limited to, None for all."""
+
+    id: str
+    role: str
+    app_id: str | None
+    name: str
+    created_at: datetime | None = None
+    last_used_at: datetime | None = None
+
+
 class Registry(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is set up, at one version."""
 

@@ -10,7 +10,7 @@ import msgspec
 
 from northbound.backends.sqlite.database import open_reader, open_writer, query
 from northbound.backends.sqlite.reader import from_micros, micros
-from northbound.model.app import App, Endpoint, Registry, Source, Subscription
+from northbound.model.app import ApiKey, App, Endpoint, Registry, Source, Subscription
 from northbound.model.errors import Conflict, NotFound
 
 Object = App | Source | Endpoint | Subscription
@@ -19,17 +19,6 @@ _NAMES = {kind: name for name, kind in KINDS.items()}
 MASK = "***"
 _ENCODE = msgspec.json.Encoder().encode
 T = TypeVar("T", App, Source, Endpoint, Subscription)
-
-
-class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
-    """Who calls: the key's id, role (`admin` or `reader`) and the app it is limited to, None for all."""
-
-    id: str
-    role: str
-    app_id: str | None
-    name: str
-    created_at: datetime | None = None
-    last_used_at: datetime | None = None
 
 
 class SqliteControlReader:
@@ -171,6 +160,16 @@ class SqliteControl:
             self._db.execute(query("control.command_add"), (identity, _ENCODE(body), micros(now)))
             self._audit(now, who, f"command.{body.get('do', '')}", identity, None, body)
         self._on_change()
+
+    def command_of(self, identity: str) -> dict[str, Any] | None:
+        """Return what was asked for under *identity*, or None."""
+        row: Any = self._db.execute(query("control.command_get"), (identity,)).fetchone()
+        return None if row is None else msgspec.json.decode(row[0])
+
+    def note(self, what: str, identity: str, *, who: str, now: datetime) -> None:
+        """Put into the audit what changed nothing: a secret was shown."""
+        with self._db:
+            self._audit(now, who, what, identity, None, None)
 
     def audit(self, before: int, limit: int) -> list[dict[str, Any]]:
         """Return audit entries, newest first."""

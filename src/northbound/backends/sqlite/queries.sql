@@ -171,3 +171,50 @@ SELECT number, id, body FROM commands WHERE number > ? ORDER BY number LIMIT ?
 INSERT INTO audit (at, who, what, object, before, after) VALUES (?, ?, ?, ?, ?, ?)
 -- control.audit_list: Newest audit entries before a number.
 SELECT number, at, who, what, object, before, after FROM audit WHERE number < ? ORDER BY number DESC LIMIT ?
+-- control.command_get: Read one command.
+SELECT body FROM commands WHERE id = ?
+-- events.derived_get: Where a derived entry is.
+SELECT offset FROM seen WHERE source_id = ? AND key = ?
+-- events.derived_of: What was derived from an entry.
+SELECT key FROM seen WHERE source_id = ?1 AND key > ?2 AND key < ?3 LIMIT ?4
+-- events.receipts_of: Requests that brought or repeated an entry.
+SELECT receipt_id FROM repeats WHERE offset = ? ORDER BY receipt_id LIMIT ?
+-- events.quarantine_of: The newest refused requests of some sources before an id, bodies cut.
+SELECT id, source_id, received_at, proof, code, message, method, url, headers, substr(body, 1, ?4) FROM quarantine
+WHERE id < ?1 AND (?2 IS NULL OR source_id IN (SELECT value FROM json_each(?2))) ORDER BY id DESC LIMIT ?3
+-- views.deliveries: Deliveries before a number, newest first, filtered.
+SELECT number, state, lane, due_at, attempts, reason, body FROM deliveries
+WHERE number < ?1 AND (?2 IS NULL OR endpoint_id IN (SELECT value FROM json_each(?2))) AND (?3 IS NULL OR state = ?3)
+AND (?4 IS NULL OR event_id = ?4) ORDER BY number DESC LIMIT ?5
+-- views.delivery_time: When the first delivery from a number on was made.
+SELECT number, created_at FROM deliveries WHERE number >= ? ORDER BY number LIMIT 1
+-- views.deliveries_of: Deliveries of an event within a stretch of numbers.
+SELECT number, state, lane, due_at, attempts, reason, body FROM deliveries
+WHERE number BETWEEN ?1 AND ?2 AND event_id = ?3 ORDER BY number LIMIT ?4
+-- views.numbered: Deliveries by number.
+SELECT number, state, lane, due_at, attempts, reason, body FROM deliveries
+WHERE number IN (SELECT value FROM json_each(?)) ORDER BY number
+-- views.dead: Dead letters of some endpoints after a number.
+SELECT number, state, lane, due_at, attempts, reason, body FROM deliveries
+WHERE state = 'dead' AND (?1 IS NULL OR endpoint_id IN (SELECT value FROM json_each(?1))) AND number > ?2
+ORDER BY number LIMIT ?3
+-- views.dead_count: How many dead letters some endpoints have.
+SELECT count(*) FROM deliveries INDEXED BY deliveries_dead
+WHERE state = 'dead' AND (?1 IS NULL OR endpoint_id IN (SELECT value FROM json_each(?1)))
+-- views.dead_by_endpoint: How many dead letters each endpoint has.
+SELECT endpoint_id, count(*) FROM deliveries INDEXED BY deliveries_dead WHERE state = 'dead' GROUP BY endpoint_id
+-- views.span_count: How many live deliveries were made for some endpoints in a span.
+SELECT count(*) FROM deliveries WHERE created_at >= ?2 AND created_at < ?3 AND lane <> 'replay'
+AND (?1 IS NULL OR endpoint_id IN (SELECT value FROM json_each(?1)))
+-- views.rooms: Rooms of some sources in key order after a key.
+SELECT key, state FROM rooms WHERE key > ?1 AND key < ?2 AND (?3 IS NULL OR open = ?3)
+AND (?4 IS NULL OR substr(key, 1, instr(key, '/') - 1) IN (SELECT value FROM json_each(?4))) ORDER BY key LIMIT ?5
+-- views.open_rooms: How many rooms of some sources are open.
+SELECT count(*) FROM rooms WHERE open = 1
+AND (?1 IS NULL OR substr(key, 1, instr(key, '/') - 1) IN (SELECT value FROM json_each(?1)))
+-- views.recorded: Rooms that hold a recording, in key order after a key; member names are never escaped, texts are.
+SELECT key, state FROM rooms WHERE key > ?1 AND instr(state, CAST('"recordings":' AS BLOB))
+AND (?2 IS NULL OR substr(key, 1, instr(key, '/') - 1) IN (SELECT value FROM json_each(?2))) ORDER BY key LIMIT ?3
+-- views.recorded_past: Past instances that hold a recording, in order after one.
+SELECT key, state, instance FROM past_rooms WHERE (key, instance) > (?1, ?2) AND instr(state, CAST('"recordings":' AS BLOB))
+AND (?3 IS NULL OR substr(key, 1, instr(key, '/') - 1) IN (SELECT value FROM json_each(?3))) ORDER BY key, instance LIMIT ?4

@@ -39,13 +39,20 @@ class SqliteLogReader:
 
     def __init__(self, path: Path) -> None:
         self._db = open_reader(path)
-        row = self._db.execute(query("events.about_get"), ("log_id",)).fetchone()
-        self.log_id = row[0] if row else ""
+        self._log_id = ""
+
+    @property
+    def log_id(self) -> str:
+        """The log's own id; empty until its writer has made one, which may be after we opened it."""
+        if not self._log_id:
+            row = self._db.execute(query("events.about_get"), ("log_id",)).fetchone()
+            self._log_id = row[0] if row else ""
+        return self._log_id
 
     def read(self, after: int, limit: int) -> list[Logged]:
         """Return up to *limit* entries above *after* in order."""
         rows = self._db.execute(query("events.log_after"), (after, limit)).fetchall()
-        return [self._logged(row) for row in rows if row[9] is not None]
+        return [logged_of(row, self.log_id) for row in rows if row[9] is not None]
 
     def head(self) -> int:
         """Return the largest offset, -1 when empty."""
@@ -55,16 +62,12 @@ class SqliteLogReader:
     def at(self, offset: int) -> Logged | None:
         """Return the entry at *offset*."""
         row = self._db.execute(query("events.log_at"), (offset,)).fetchone()
-        return None if row is None or row[9] is None else self._logged(row)
+        return None if row is None or row[9] is None else logged_of(row, self.log_id)
 
     def receipt(self, number: int) -> Receipt | None:
         """Return a request as received, or None when erased or unknown."""
         row = self._db.execute(query("events.receipt_get"), (number,)).fetchone()
-        if row is None or row[4] is None:
-            return None
-        headers = tuple((name, value) for name, value in json.loads(row[6]))
-        request = Request(method=row[4], url=row[5], headers=headers, body=row[7])
-        return Receipt(source_id=row[1], received_at=from_micros(row[2]), request=request, proof=Proof(row[3]))
+        return None if row is None or row[4] is None else receipt_of(row)
 
     def repeats(self, offset: int) -> list[int]:
         """Return the receipts that repeated the entry at *offset*."""
@@ -95,20 +98,29 @@ class SqliteLogReader:
         """Close the connection."""
         self._db.close()
 
-    def _logged(self, row: Sequence[Any]) -> Logged:
-        offset = row[0]
-        return Logged(
-            id=row[2] or event_id(self.log_id, offset),
-            partition=row[1],
-            offset=offset,
-            source_id=row[3],
-            receipt_id=row[4],
-            recorded_at=from_micros(row[5]),
-            proof=Proof(row[6]),
-            origin=Origin(row[7]),
-            cause_id=row[8],
-            event=_with_own_raw(_EVENT.decode(row[9])),
-        )
+
+def receipt_of(row: Sequence[Any]) -> Receipt:
+    """Return a request from its row."""
+    headers = tuple((name, value) for name, value in json.loads(row[6]))
+    request = Request(method=row[4], url=row[5], headers=headers, body=row[7])
+    return Receipt(source_id=row[1], received_at=from_micros(row[2]), request=request, proof=Proof(row[3]))
+
+
+def logged_of(row: Sequence[Any], log_id: str) -> Logged:
+    """Return an entry from its row."""
+    offset = row[0]
+    return Logged(
+        id=row[2] or event_id(log_id, offset),
+        partition=row[1],
+        offset=offset,
+        source_id=row[3],
+        receipt_id=row[4],
+        recorded_at=from_micros(row[5]),
+        proof=Proof(row[6]),
+        origin=Origin(row[7]),
+        cause_id=row[8],
+        event=_with_own_raw(_EVENT.decode(row[9])),
+    )
 
 
 def _with_own_raw(event: Event) -> Event:
