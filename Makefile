@@ -29,7 +29,7 @@ floors: setup-dev
 	@.venv/bin/lint-imports --no-cache > .venv/floors.txt || { cat .venv/floors.txt; exit 1; }
 
 unit: setup-dev
-	@$(PY) -m pytest -m "not e2e and not faults and not soak" tests
+	@$(PY) -m pytest -m "not e2e and not faults" tests
 
 bench: setup-dev      ## the published ratios, with the machine's canaries
 	@$(PY) bench/run.py $(BENCH)
