@@ -63,6 +63,12 @@ SELECT key, state FROM rooms WHERE open = 1 AND key > ? ORDER BY key LIMIT ?
 SELECT state FROM past_rooms WHERE key = ? ORDER BY instance DESC LIMIT ?
 -- deliveries.rooms_past_all: Every past instance, in order.
 SELECT key, instance, state FROM past_rooms WHERE (key, instance) > (?, ?) ORDER BY key, instance LIMIT ?
+-- deliveries.rooms_clear: Forget every room, to write them anew.
+DELETE FROM rooms
+-- deliveries.rooms_past_clear: Forget every past instance, to write them anew.
+DELETE FROM past_rooms
+-- deliveries.memories_clear: Forget what derivation remembers, to write it anew.
+DELETE FROM memories
 -- deliveries.memory_get: Read what derivation remembers of a source.
 SELECT state FROM memories WHERE source_id = ?
 -- deliveries.memory_put: Write what derivation remembers of a source.

@@ -1,0 +1,5 @@
+"""`python -m northbound.cli` is `northbound`."""
+
+from northbound.cli.main import main
+
+main()

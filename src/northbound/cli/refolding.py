@@ -1,0 +1,224 @@
+"""Fold the whole log again, offline, and compare with the rooms that the delivery process keeps, or replace them."""
+
+import contextlib
+import fcntl
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import apsw
+import msgspec
+
+from northbound.backends.sqlite.database import open_reader, open_writer, query
+from northbound.backends.sqlite.reader import SqliteLogReader
+from northbound.dialects import all_dialects
+from northbound.hub.system import Folder
+from northbound.logic.route import build_table
+from northbound.model.app import Registry
+from northbound.model.errors import ConfigError, StoreFailed
+from northbound.model.room import Memory, Room
+from northbound.stages.follow import Batch, refold
+
+PAGE = 2_000
+_ENCODE = msgspec.json.Encoder().encode
+
+
+class Difference(msgspec.Struct, frozen=True, kw_only=True):
+    """The first place at which a room differs."""
+
+    key: str
+    at: str
+    live: str
+    folded: str
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """How the live rooms compare with the log folded again up to the same place."""
+
+    cursor: int
+    rooms: int
+    different: int
+    difference: Difference | None
+
+
+def open_log(folder: Folder) -> SqliteLogReader:
+    """Open the log of a data folder; raise `ConfigError` when there is none."""
+    _must_exist(folder, folder.events)
+    with _readable():
+        return SqliteLogReader(folder.events)
+
+
+def compare_rooms(folder: Folder) -> Comparison:
+    """Compare the live rooms with the log folded again, at the live cursor; `serve` may be running."""
+    _must_exist(folder, folder.deliveries)
+    log = open_log(folder)
+    with contextlib.closing(log), _readable():
+        cursor, live = _live_rooms(folder.deliveries)
+        rooms: dict[str, Room] = {}
+        memories: dict[str, Memory] = {}
+        dialects = all_dialects()
+        for entries in _entries(log, cursor):
+            refold(entries, rooms, memories, dialects)
+    different = 0
+    first: Difference | None = None
+    for key in sorted(live.keys() | rooms.keys()):
+        folded = _ENCODE(rooms[key]) if key in rooms else b""
+        if live.get(key, b"") != folded:
+            different += 1
+            first = first or _difference(key, live.get(key, b""), folded)
+    return Comparison(cursor=cursor, rooms=len(live), different=different, difference=first)
+
+
+def rewrite_rooms(folder: Folder) -> tuple[int, int]:
+    """Replace rooms, past rooms and memories by what the log gives; return (rooms, cursor). `serve` must not run."""
+    _must_exist(folder, folder.deliveries)
+    log = open_log(folder)
+    with contextlib.closing(log), _alone(folder), _readable():
+        database = open_writer(folder.deliveries, "deliveries")
+        try:
+            return _rewrite(log, database)
+        finally:
+            database.close()
+
+
+def _rewrite(log: SqliteLogReader, database: apsw.Connection) -> tuple[int, int]:
+    row: Any = database.execute(query("deliveries.cursor_get"), ("log",)).fetchone()
+    cursor: int = -1 if row is None else row[0]
+    folded = _Folded()
+    for entries in _entries(log, cursor):
+        batch = Batch(folded, all_dialects(), build_table(Registry()))  # no routes: nothing is sent again
+        for entry in entries:
+            batch.take(entry)
+        folded.rooms |= batch.rooms
+        folded.memories |= batch.memories
+        folded.past.extend(batch.past)
+    sent: dict[str, bytes] = {}
+    with database:
+        for key in _keys(database):
+            found: Any = database.execute(query("deliveries.room_get"), (key,)).fetchone()
+            sent[key] = found[1]
+        for name in ("rooms_clear", "rooms_past_clear", "memories_clear"):
+            database.execute(query(f"deliveries.{name}"))
+        database.executemany(
+            query("deliveries.room_put"),
+            [(key, int(room.open), _ENCODE(room), sent.get(key, b"{}")) for key, room in folded.rooms.items()],
+        )
+        database.executemany(
+            query("deliveries.room_past"), [(key, room.instance, _ENCODE(room)) for key, room in folded.past]
+        )
+        database.executemany(
+            query("deliveries.memory_put"), [(source, _ENCODE(memory)) for source, memory in folded.memories.items()]
+        )
+    return len(folded.rooms), cursor
+
+
+class _Folded:
+    """The rooms while they are folded: a store that only remembers."""
+
+    def __init__(self) -> None:
+        self.rooms: dict[str, Room] = {}
+        self.memories: dict[str, Memory] = {}
+        self.past: list[tuple[str, Room]] = []
+
+    def cursor(self) -> int:
+        return -1
+
+    def room(self, key: str) -> Room | None:
+        return self.rooms.get(key)
+
+    def memory(self, source_id: str) -> Memory:
+        return self.memories.get(source_id) or Memory()
+
+    def last_sent(self, endpoint_id: str, key: str) -> int | None:
+        return None
+
+    def commit(self, **_: Any) -> list[int]:
+        raise AssertionError("folding offline commits at its end")
+
+
+def _entries(log: SqliteLogReader, cursor: int) -> Iterator[Any]:
+    """Yield the log up to *cursor* in pages; erased entries are left out."""
+    after = -1
+    while after < cursor:
+        entries = log.read(after, PAGE)
+        after = entries[-1].offset if entries else after + PAGE  # a page of erased entries reads as none
+        kept = [entry for entry in entries if entry.offset <= cursor]
+        if kept:
+            yield kept
+
+
+def _live_rooms(path: Path) -> tuple[int, dict[str, bytes]]:
+    """Return the cursor and every room as stored, as of one moment."""
+    database = open_reader(path)
+    try:
+        database.execute("BEGIN")
+        row: Any = database.execute(query("deliveries.cursor_get"), ("log",)).fetchone()
+        rooms: dict[str, bytes] = {}
+        last = ""
+        page: list[Any]
+        while page := database.execute(query("deliveries.rooms_all"), (last, PAGE)).fetchall():
+            rooms.update((key, state) for key, state, *_ in page)
+            last = page[-1][0]
+        return (-1 if row is None else row[0]), rooms
+    finally:
+        database.close()
+
+
+def _keys(database: apsw.Connection) -> Iterator[str]:
+    last = ""
+    page: list[Any]
+    while page := database.execute(query("deliveries.rooms_all"), (last, PAGE)).fetchall():
+        yield from (row[0] for row in page)
+        last = page[-1][0]
+
+
+def _difference(key: str, live: bytes, folded: bytes) -> Difference:
+    if not live or not folded:
+        there, gone = ("the room", "no such room")
+        return Difference(key=key, at="the room itself", live=there if live else gone, folded=there if folded else gone)
+    at, one, other = _first(msgspec.json.decode(live), msgspec.json.decode(folded), "")
+    return Difference(key=key, at=at or "the bytes only", live=_short(one), folded=_short(other))
+
+
+def _first(one: Any, other: Any, at: str) -> tuple[str, Any, Any]:
+    """Return the first path at which two JSON values differ, and both values there."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for name in dict.fromkeys((*one, *other)):
+            if one.get(name) != other.get(name):
+                return _first(one.get(name), other.get(name), f"{at}.{name}".lstrip("."))
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        for number, (left, right) in enumerate(zip(one, other, strict=True)):
+            if left != right:
+                return _first(left, right, f"{at}[{number}]")
+    return at, one, other
+
+
+def _short(value: Any) -> str:
+    text = msgspec.json.encode(value).decode()
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+def _must_exist(folder: Folder, path: Path) -> None:
+    if not path.exists():
+        raise ConfigError(f"{folder.path} holds no {path.name}; give --data with the folder that `serve` uses")
+
+
+@contextlib.contextmanager
+def _alone(folder: Folder) -> Generator[None]:
+    """Hold the lock that `serve` holds, so that nobody folds meanwhile."""
+    with folder.lock.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(
+                f"`serve` is running on {folder.path}; stop it first, or use --verify, which only reads"
+            ) from None
+        yield
+
+
+@contextlib.contextmanager
+def _readable() -> Generator[None]:
+    try:
+        yield
+    except apsw.Error as error:
+        raise StoreFailed(f"the database cannot be read: {error}") from None

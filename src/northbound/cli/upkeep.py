@@ -1,0 +1,115 @@
+"""Commands that look at the data folder itself: rebuild, log verify, config show and check."""
+
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from northbound.cli.output import AsJson, Code, out, print_json, shown, styled
+from northbound.cli.settings import ConfigFile, DataFolder, origins, read_settings
+from northbound.config import Config, split_address
+
+
+def rebuild(
+    verify: Annotated[bool, typer.Option("--verify", help="Only compare with the live rooms; change nothing.")] = False,
+    data: DataFolder = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fold the whole log again. With --verify, compare with the live rooms byte for byte; exit code 1 on a difference.
+
+    Without --verify the rooms are written anew, which needs `serve` to be stopped.
+    """
+    from northbound.cli.refolding import compare_rooms, rewrite_rooms
+    from northbound.hub.system import Folder
+
+    folder = Folder(read_settings(config, data=data).data)
+    if not verify:
+        count, cursor = rewrite_rooms(folder)
+        if as_json:
+            print_json({"rooms": count, "cursor": cursor})
+        else:
+            out().print(f"{count} rooms written anew from {cursor + 1} log entries")
+        return
+    found = compare_rooms(folder)
+    if as_json:
+        print_json(msgspec.to_builtins(found))
+    elif found.difference is None:
+        out().print(f"{found.rooms} rooms at log offset {found.cursor}: the fold gives the same, byte for byte")
+    else:
+        console = out()
+        console.print(
+            styled(f"{found.different} of {found.rooms} rooms differ at log offset {found.cursor}", "bold red")
+        )
+        first = found.difference
+        console.print(f"first: room {shown(first.key)}, at {shown(first.at)}")
+        console.print(f"  live:   {shown(first.live)}")
+        console.print(f"  folded: {shown(first.folded)}")
+    if found.difference is not None:
+        raise typer.Exit(Code.NO)
+
+
+def log_verify(data: DataFolder = None, config: ConfigFile = None, as_json: AsJson = False) -> None:
+    """Recompute every digest and the chain over the whole log; exit code 1 where it does not hold."""
+    from northbound.cli.refolding import open_log
+    from northbound.hub.system import Folder
+
+    reader = open_log(Folder(read_settings(config, data=data).data))
+    try:
+        checked, broken = reader.verify_chain()
+    finally:
+        reader.close()
+    if as_json:
+        print_json({"checked": checked, "broken_at": broken})
+    elif broken is None:
+        out().print(f"{checked} entries: every digest and the chain hold")
+    else:
+        out().print(styled(f"the entry at offset {broken} does not hold; {checked} before it do", "bold red"))
+    if broken is not None:
+        raise typer.Exit(Code.NO)
+
+
+def config_show(
+    origin: Annotated[bool, typer.Option("--origin", help="Say where each value comes from.")] = False,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the settings in force as TOML. A later one wins: default, file, NORTHBOUND_* variable."""
+    settings = read_settings(config)
+    where = origins(config)
+    values = {field.name: _plain(settings, field.name) for field in msgspec.structs.fields(Config)}
+    if as_json:
+        origins_too = {name: {"value": value, "origin": where.get(name, "default")} for name, value in values.items()}
+        print_json(origins_too if origin else values)
+        return
+    console = out()
+    if origin:
+        console.print("# a later one wins: default, file, environment (NORTHBOUND_*), option of serve")
+    for name, value in values.items():
+        note = f"  # {where.get(name, 'default')}" if origin else ""
+        console.print(shown(f"{name} = {msgspec.json.encode(value).decode()}{note}"))
+
+
+def config_check(config: ConfigFile = None, as_json: AsJson = False) -> None:
+    """Read the settings as `serve` would, and say what is wrong with them."""
+    settings = read_settings(config)
+    from northbound.logic.addresses import AllowList
+    from northbound.web.address import read_networks
+
+    AllowList.parse(settings.allow_targets)
+    read_networks(settings.trusted_proxies, "trusted_proxies")
+    for name in ("listen", "intake"):
+        split_address(getattr(settings, name), name)
+    if as_json:
+        print_json({"ok": True})
+    else:
+        out().print("the settings are good")
+
+
+def _plain(settings: Config, name: str) -> Any:
+    """Return a setting for people: a proxy's URL without its password."""
+    value = getattr(settings, name)
+    if isinstance(value, str) and "@" in value and "://" in value:
+        scheme, _, rest = value.partition("://")
+        return f"{scheme}://***@{rest.rpartition('@')[2]}"
+    return list(value) if isinstance(value, tuple) else value
