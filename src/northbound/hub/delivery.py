@@ -163,6 +163,9 @@ async def main(config: Config, folder: Folder) -> None:
                 return {"text": prometheus.generate_latest(hub.registry).decode()}
             case "health":
                 return {"ok": True, "reason": None, "backlog": deliver.lanes.size}
+            case "refresh":
+                watch.refresh()
+                return {}
             case "counts":
                 return [[*key, count] for key, count in hub.counts.items()]
             case "idle":

@@ -100,6 +100,11 @@ class Doorbell:
             return
         self._drain()
 
+    def close(self) -> None:
+        """Be rung no more."""
+        self._in.close()
+        self._out.close()
+
     def _drain(self) -> None:
         try:
             while self._in.recv(64):

@@ -4,11 +4,15 @@ HubError
 ├── SignatureError      the caller did not prove who it is            code "signature"
 ├── DecodeError         the bytes are not this dialect's wire         code "malformed"
 ├── InvalidInput        a value a person or client gave is refused    code "invalid"
-│   └── PatternError    an event pattern is refused                   code "pattern"
+│   ├── PatternError    an event pattern is refused                   code "pattern"
+│   ├── TooLarge        the body is above the limit                   code "too_large"
+│   └── Unconditional   a change does not say what it was made from   code "if_match_required"
 ├── NotFound            no such thing, or not yours                   code "not_found"
 ├── Conflict            it changed meanwhile, or exists already       code "conflict"
+│   └── Stale           it is not what If-Match says any more         code "stale"
 ├── Unauthorized        no key, or a key we do not know               code "unauthorized"
 ├── Forbidden           the key may not do this                       code "forbidden"
+├── TooManyTries        too many unknown keys from one address        code "too_many_tries"
 ├── Overloaded          bounded work is full, try again               code "overloaded"
 ├── StoreFailed         the database did not take it; nothing acked   code "store_failed"
 ├── BlockedAddress      the target is not one we may connect to       code "blocked_address"
@@ -55,6 +59,18 @@ class PatternError(InvalidInput):
     code = "pattern"
 
 
+class TooLarge(InvalidInput):
+    """The body is larger than is read."""
+
+    code = "too_large"
+
+
+class Unconditional(InvalidInput):
+    """A change must say by If-Match which revision it was made from."""
+
+    code = "if_match_required"
+
+
 class NotFound(HubError):
     """There is no such object, or it belongs to somebody else."""
 
@@ -67,6 +83,12 @@ class Conflict(HubError):
     code = "conflict"
 
 
+class Stale(Conflict):
+    """The object's revision is not the one that If-Match names."""
+
+    code = "stale"
+
+
 class Unauthorized(HubError):
     """No key was given, or one that is not known."""
 
@@ -77,6 +99,12 @@ class Forbidden(HubError):
     """The key is known and may not do this."""
 
     code = "forbidden"
+
+
+class TooManyTries(HubError):
+    """Too many unknown keys came from one address lately."""
+
+    code = "too_many_tries"
 
 
 class Overloaded(HubError):

@@ -1,0 +1,150 @@
+"""The web process: API, health and metrics; the only writer of control.db and index.db."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import prometheus_client as prometheus
+
+from northbound.backends.sqlite.control import SqliteControl
+from northbound.backends.sqlite.history import SqliteHistory
+from northbound.backends.sqlite.views import SqliteDeliveryReader, SqliteLogView
+from northbound.config import Config, split_address
+from northbound.hub.channel import Channel
+from northbound.hub.process import run_process
+from northbound.hub.system import Doorbell, Folder, SystemClock, SystemEntropy
+from northbound.model.errors import StoreFailed
+from northbound.stages.index import Index
+from northbound.web import openapi
+from northbound.web.access import Access
+from northbound.web.address import read_networks
+from northbound.web.api import make_api
+from northbound.web.call import Hub
+from northbound.web.guard import Limits
+from northbound.web.server import bind_socket, make_server
+
+DRAIN = timedelta(seconds=5)  # at stop, for calls in work; streams end at once
+CONNECTIONS = 1024  # people, dashboards and scripts; vendors' callbacks have a server of their own
+ASK_SECONDS = 2.0  # another process that is slower than this is away, for a page
+
+
+class Lines:
+    """The private lines to the other processes: one for each call, so that no answer is taken for another's."""
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+
+    async def ask(self, process: str, what: str) -> Any:
+        """Return a process's answer to a call without arguments; raise `StoreFailed` when it is away."""
+        channel = Channel(self._folder, process)
+        try:
+            async with asyncio.timeout(ASK_SECONDS):
+                return await channel.call(do=what)
+        except TimeoutError:
+            raise StoreFailed(f"the {process} process does not answer in {ASK_SECONDS:g} s") from None
+        finally:
+            channel.close()
+
+
+class Meters:
+    """What this process counts."""
+
+    def __init__(self) -> None:
+        self.registry = prometheus.CollectorRegistry()
+        self._calls = prometheus.Counter(
+            "northbound_web_requests",
+            "API calls by operation and status",
+            ["operation", "status"],
+            registry=self.registry,
+        )
+
+    def count(self, operation: str, status: int) -> None:
+        """Count one call."""
+        self._calls.labels(operation, str(status)).inc()
+
+    def text(self) -> str:
+        """Return the figures as Prometheus text."""
+        return prometheus.generate_latest(self.registry).decode()
+
+
+class Web:
+    """The process's parts, for `main` and for tests."""
+
+    def __init__(self, config: Config, folder: Folder) -> None:
+        self.clock = SystemClock()
+        self.control = SqliteControl(folder.control)
+        self.log = SqliteLogView(folder.events)
+        self.views = SqliteDeliveryReader(folder.deliveries)
+        self.history = SqliteHistory(folder.index, self.log.head)
+        self.meters = Meters()
+        described = openapi.text().encode()
+        self.hub = Hub(
+            config=config,
+            objects=self.control,
+            keys=self.control,
+            commands=self.control,
+            trail=self.control,
+            log=self.log,
+            deliveries=self.views,
+            rooms=self.views,
+            figures=self.views,
+            history=self.history,
+            clock=self.clock,
+            entropy=SystemEntropy(),
+            ask=Lines(folder).ask,
+            certificate=folder.signing_certificate.read_bytes,
+            description=lambda: described,
+            metrics=self.meters.text,
+            count=self.meters.count,
+            access=Access(self.control, self.clock),
+        )
+
+    def close(self) -> None:
+        """Close the databases."""
+        self.history.close()
+        self.views.close()
+        self.log.close()
+        self.control.close()
+
+
+def limits_of(config: Config) -> Limits:
+    """Return the server's limits; a page's caller may be as slow as a vendor, not slower."""
+    return Limits(
+        header_deadline=timedelta(seconds=config.header_timeout),
+        body_deadline=timedelta(seconds=config.body_timeout),
+        drain_deadline=DRAIN,
+        connections=CONNECTIONS,
+    )
+
+
+async def main(config: Config, folder: Folder) -> None:
+    """Run the web process until cancelled."""
+    bell = Doorbell(folder, "web")
+    web = Web(config, folder)
+    trusted = read_networks(config.trusted_proxies, "trusted_proxies")
+    host, port = split_address(config.listen, "listen")
+    server = make_server(
+        make_api(web.hub, trusted=trusted),
+        bind_socket(host, port, "--listen"),
+        limits_of(config),
+        tls_cert=config.tls_cert or None,
+        tls_key=config.tls_key or None,
+        trusted=trusted,
+    )
+    serving = asyncio.ensure_future(server.serve())
+    indexing = asyncio.ensure_future(Index(web.log, web.history).run(bell))
+    try:
+        done, _ = await asyncio.wait({serving, indexing}, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        web.hub.closing.set()
+        server.stop()
+        indexing.cancel()
+        await asyncio.gather(serving, indexing, return_exceptions=True)
+        web.close()
+        bell.close()
+
+
+if __name__ == "__main__":
+    run_process(main)

@@ -1,0 +1,264 @@
+"""The one table of operations: it yields the routes, the OpenAPI document and the hints that show a call."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from northbound.web.call import Answer, Call
+from northbound.web.resources import (
+    api_keys,
+    apps,
+    deliveries,
+    endpoints,
+    events,
+    figures,
+    matching,
+    replays,
+    rooms,
+    sources,
+    subscriptions,
+    system,
+)
+from northbound.web.shapes import deliveries as d
+from northbound.web.shapes import events as e
+from northbound.web.shapes import setup as s
+from northbound.web.shapes.pages import Nothing, Page, Paging
+
+BASE = "/api/v1"
+
+
+class Role(StrEnum):
+    """Whom an operation is for: anybody, any key, admin keys."""
+
+    OPEN = "open"
+    READER = "reader"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """One call: where it is, what it takes and gives, who may, and what it is for in both languages.
+
+    `errors` are the codes beside those every call can have (`openapi.ALWAYS`). `media_type` is set where the answer
+    is not the JSON of `answer`. `changes` tells the other processes to look at the registry again.
+    """
+
+    id: str
+    method: str
+    path: str
+    run: Callable[[Call[Any, Any]], Awaitable[Answer]]
+    en: str
+    zh: str
+    role: Role = Role.READER
+    query: type[Any] = Nothing
+    body: type[Any] | None = None
+    answer: Any = None
+    status: int = 200
+    errors: tuple[str, ...] = ()
+    media_type: str | None = None
+    changes: bool = False
+    is_conditional: bool = False  # needs If-Match
+
+    @property
+    def tag(self) -> str:
+        """The group it is listed in."""
+        return self.path.removeprefix(BASE).strip("/").partition("/")[0] if self.path.startswith(BASE) else "system"
+
+
+def _get(name: str, path: str, run: Any, answer: Any, en: str, zh: str, **more: Any) -> Operation:
+    own = ("not_found",) if "{" in path else ()
+    errors = (*own, *more.pop("errors", ()))
+    return Operation(
+        id=name, method="GET", path=BASE + path, run=run, answer=answer, en=en, zh=zh, errors=errors, **more
+    )
+
+
+def _post(name: str, path: str, run: Any, body: Any, answer: Any, en: str, zh: str, **more: Any) -> Operation:
+    status, role = more.pop("status", 200), more.pop("role", Role.ADMIN)
+    errors = ("not_found", "conflict", *more.pop("errors", ()))
+    return Operation(
+        id=name,
+        method="POST",
+        path=BASE + path,
+        run=run,
+        body=body,
+        answer=answer,
+        en=en,
+        zh=zh,
+        status=status,
+        role=role,
+        errors=errors,
+        **more,
+    )
+
+
+def _patch(name: str, path: str, run: Any, body: Any, answer: Any, en: str, zh: str, **more: Any) -> Operation:
+    errors = ("not_found", "conflict", "stale", "if_match_required", *more.pop("errors", ()))
+    return Operation(
+        id=name,
+        method="PATCH",
+        path=BASE + path,
+        run=run,
+        body=body,
+        answer=answer,
+        en=en,
+        zh=zh,
+        role=Role.ADMIN,
+        errors=errors,
+        changes=True,
+        is_conditional=True,
+    )
+
+
+def _delete(name: str, path: str, run: Any, en: str, zh: str) -> Operation:
+    return Operation(
+        id=name,
+        method="DELETE",
+        path=BASE + path,
+        run=run,
+        en=en,
+        zh=zh,
+        role=Role.ADMIN,
+        status=204,
+        errors=("not_found", "conflict", "stale"),
+        changes=True,
+    )
+
+
+def _open(name: str, path: str, run: Any, media_type: str | None, en: str, zh: str, **more: Any) -> Operation:
+    return Operation(
+        id=name, method="GET", path=path, run=run, media_type=media_type, en=en, zh=zh, role=Role.OPEN, **more
+    )
+
+
+_APPS = (
+    _get("list_apps", "/apps", apps.listed, Page[s.AppShown], "List apps", "列出应用", query=Paging),
+    _post("create_app", "/apps", apps.create, s.NewApp, s.AppShown, "Create an app", "新建应用",
+          status=201, changes=True),
+    _get("get_app", "/apps/{id}", apps.shown, s.AppShown, "Show an app", "查看应用"),
+    _patch("change_app", "/apps/{id}", apps.change, s.AppChange, s.AppShown, "Change an app", "修改应用"),
+    _delete("delete_app", "/apps/{id}", apps.remove, "Delete an app that is empty", "删除空的应用"),
+    _post("reveal_app", "/apps/{id}/reveal", apps.reveal, None, s.AppShown, "Show an app's key; audited",
+          "显示应用密钥（记入审计）"),
+)  # fmt: skip
+
+_SOURCES = (
+    _get("list_sources", "/sources", sources.listed, Page[s.SourceShown], "List sources", "列出来源", query=s.OfApp),
+    _post("create_source", "/sources", sources.create, s.NewSource, s.SourceShown, "Create a source",
+          "新建来源", status=201, changes=True),
+    _get("get_source", "/sources/{id}", sources.shown, s.SourceShown, "Show a source", "查看来源"),
+    _patch("change_source", "/sources/{id}", sources.change, s.SourceChange, s.SourceShown, "Change a source",
+           "修改来源"),
+    _delete("delete_source", "/sources/{id}", sources.remove, "Delete a source; its events stay",
+            "删除来源，事件保留"),
+    _post("reveal_source", "/sources/{id}/reveal", sources.reveal, None, s.SourceShown,
+          "Show a source's secrets; audited", "显示来源密钥（记入审计）"),
+)  # fmt: skip
+
+_ENDPOINTS = (
+    _get("list_endpoints", "/endpoints", endpoints.listed, Page[s.EndpointShown], "List endpoints", "列出端点",
+         query=s.OfApp),
+    _post("create_endpoint", "/endpoints", endpoints.create, s.NewEndpoint, s.EndpointShown, "Create an endpoint",
+          "新建端点", status=201, changes=True, errors=("blocked_address",)),
+    _get("get_endpoint", "/endpoints/{id}", endpoints.shown, s.EndpointShown, "Show an endpoint", "查看端点"),
+    _patch("change_endpoint", "/endpoints/{id}", endpoints.change, s.EndpointChange, s.EndpointShown,
+           "Change an endpoint; what waits goes to the new target", "修改端点，等待中的投递随之改变",
+           errors=("blocked_address",)),
+    _delete("delete_endpoint", "/endpoints/{id}", endpoints.remove, "Delete an endpoint; what waits is cancelled",
+            "删除端点，等待中的投递取消"),
+    _post("reveal_endpoint", "/endpoints/{id}/reveal", endpoints.reveal, None, s.EndpointShown,
+          "Show an endpoint's secrets; audited", "显示端点密钥（记入审计）"),
+    _post("enable_endpoint", "/endpoints/{id}/enable", endpoints.enable, None, s.EndpointShown,
+          "Enable an endpoint, also one that stopped by itself", "启用端点，包括自行停止的",
+          changes=True, errors=("blocked_address",)),
+    _post("disable_endpoint", "/endpoints/{id}/disable", endpoints.disable, None, s.EndpointShown,
+          "Disable an endpoint; what waits keeps waiting", "停用端点，等待中的投递继续等待", changes=True),
+    _post("test_endpoint", "/endpoints/{id}/test", endpoints.test, None, s.Accepted,
+          "Send a test event on the path of all deliveries", "经由真实投递通道发送测试事件",
+          status=202, errors=("blocked_address",)),
+    _post("rotate_endpoint", "/endpoints/{id}/rotate", endpoints.rotate, s.Rotation, s.EndpointShown,
+          "Give an endpoint a new key, now or at a set moment", "更换端点密钥，立即或定时生效", changes=True),
+)  # fmt: skip
+
+_SUBSCRIPTIONS = (
+    _get("list_subscriptions", "/subscriptions", subscriptions.listed, Page[s.SubscriptionShown],
+         "List subscriptions", "列出订阅", query=s.OfApp),
+    _post("create_subscription", "/subscriptions", subscriptions.create, s.NewSubscription, s.SubscriptionShown,
+          "Create a subscription", "新建订阅", status=201, changes=True, errors=("pattern",)),
+    _get("get_subscription", "/subscriptions/{id}", subscriptions.shown, s.SubscriptionShown,
+         "Show a subscription", "查看订阅"),
+    _patch("change_subscription", "/subscriptions/{id}", subscriptions.change, s.SubscriptionChange,
+           s.SubscriptionShown, "Change a subscription", "修改订阅", errors=("pattern",)),
+    _delete("delete_subscription", "/subscriptions/{id}", subscriptions.remove, "Delete a subscription", "删除订阅"),
+    _post("match", "/match", matching.match, e.MatchQuestion, e.MatchAnswer,
+          "Explain whether a pattern matches an event", "解释事件是否匹配模式", role=Role.READER, errors=("pattern",)),
+)  # fmt: skip
+
+_EVENTS = (
+    _get("list_events", "/events", events.listed, Page[e.EventShown], "Find events, newest first",
+         "查找事件，新的在前", query=e.EventQuery),
+    _get("stream_events", "/events/stream", events.stream, None, "Stream new events (server-sent events)",
+         "实时事件流（SSE）", query=e.StreamQuery, media_type="text/event-stream"),
+    _get("get_event", "/events/{id}", events.shown, e.EventDetail,
+         "Show an event with its request, repeats and deliveries", "查看事件及其原始请求、重复与投递"),
+    _get("translate_event", "/events/{id}/views/{dialect}", events.translated, e.Translation,
+         "Say an event in a dialect's words, with losses and inventions", "以某方言表述事件，列出丢失与补造的字段"),
+    _get("list_quarantine", "/quarantine", events.quarantined, Page[e.QuarantineShown],
+         "List requests that were refused", "列出被拒绝的请求", query=e.QuarantineQuery),
+    _get("list_rooms", "/rooms", rooms.listed, Page[e.RoomShown], "List rooms", "列出房间", query=e.RoomQuery),
+    _get("get_room", "/rooms/{key}", rooms.shown, e.RoomDetail,
+         "Show a room (source/scope/room) with its past instances", "查看房间（来源/域/房间）及以往场次"),
+    _get("list_recordings", "/recordings", rooms.recordings, Page[e.RecordingShown],
+         "List recordings with gaps and verdict", "列出录制、缺口与结论", query=e.RecordingQuery),
+)  # fmt: skip
+
+_DELIVERIES = (
+    _get("list_deliveries", "/deliveries", deliveries.listed, Page[e.DeliveryShown], "List deliveries, newest first",
+         "列出投递，新的在前", query=d.DeliveryQuery),
+    _get("get_delivery", "/deliveries/{number}", deliveries.shown, e.DeliveryShown, "Show a delivery", "查看投递"),
+    _get("list_attempts", "/deliveries/{number}/attempts", deliveries.attempts, Page[d.AttemptShown],
+         "List the tries of a delivery", "列出投递的各次尝试"),
+    _get("list_dead_letters", "/dead-letters", deliveries.dead, Page[e.DeliveryShown],
+         "List dead letters, oldest first", "列出死信，旧的在前", query=d.DeadLetterQuery),
+    _get("count_dead_letters", "/dead-letters/count", deliveries.dead_count, d.Count, "Count dead letters",
+         "统计死信", query=d.DeadLetterCount),
+    _post("create_replay", "/replays", replays.create, d.ReplayWanted, d.ReplayAnswer,
+          "Count what would be sent again; without dry_run send it", "统计将重发的投递；dry_run 为 false 时重发"),
+    _get("get_replay", "/replays/{id}", replays.shown, d.CommandShown, "Show what became of a replay or test",
+         "查看重发或测试的结果"),
+)  # fmt: skip
+
+_REST = (
+    _get("get_stats", "/stats", figures.stats, d.Figures, "Show the hub at a glance", "总览"),
+    _get("get_daily_stats", "/stats/daily", figures.day, d.DayFigures, "Show one app's day", "查看应用某日统计",
+         query=d.DayQuery, errors=("not_found",)),
+    _get("list_audit", "/audit", api_keys.audit, Page[s.AuditEntry], "List who did what, newest first",
+         "列出审计记录，新的在前", role=Role.ADMIN, query=Paging),
+    _get("list_keys", "/keys", api_keys.listed, Page[s.ApiKeyShown], "List API keys", "列出接口密钥",
+         role=Role.ADMIN, query=Paging),
+    _post("create_key", "/keys", api_keys.create, s.NewApiKey, s.ApiKeyShown, "Create an API key, shown once",
+          "新建接口密钥，仅显示一次", status=201),
+    _delete("delete_key", "/keys/{id}", api_keys.remove, "Delete an API key at once", "立即删除接口密钥"),
+    _get("list_dialects", "/dialects", system.dialects, d.Dialects, "List dialects with their options",
+         "列出方言及其选项"),
+    _open("get_openapi", f"{BASE}/openapi.json", system.openapi, "application/json", "Describe this API",
+          "本接口的说明"),
+    _open("healthz", "/healthz", system.alive, None, "Answer while the process runs", "存活检查", answer=d.Health),
+    _open("readyz", "/readyz", system.ready, None, "Tell whether every process works", "就绪检查", answer=d.Health),
+    _open("metrics", "/metrics", system.metrics, "text/plain", "Figures of all processes (Prometheus)",
+          "全部进程的指标（Prometheus）"),
+    _open("certificate", "/certs/callback.pem", system.certificate, "application/x-pem-file",
+          "The certificate of the hub's signatures", "本机签名所用的证书"),
+    _open("front", "/", system.front, "text/html", "Say what this is and where things are", "首页"),
+)  # fmt: skip
+
+OPERATIONS: tuple[Operation, ...] = (
+    *_APPS,
+    *_SOURCES,
+    *_ENDPOINTS,
+    *_SUBSCRIPTIONS,
+    *_EVENTS,
+    *_DELIVERIES,
+    *_REST,
+)

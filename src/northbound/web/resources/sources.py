@@ -1,0 +1,138 @@
+"""Sources: who sends to us."""
+
+import re
+from base64 import urlsafe_b64encode
+from datetime import timedelta
+from typing import Any
+
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from northbound.config import Config
+from northbound.dialects import dialect_named
+from northbound.dialects.base import Dialect, Options, check_options
+from northbound.model.app import App, Source
+from northbound.model.errors import InvalidInput
+from northbound.web.call import Answer, Call, etag
+from northbound.web.resources.key_ring import read_keys
+from northbound.web.resources.showing import show_source
+from northbound.web.shapes.pages import Nothing, page_of, read_cursor
+from northbound.web.shapes.setup import NewSource, OfApp, SourceChange, SourceShown
+
+PREFIX = "src"
+OPTION_LENGTH = 4_096  # characters of one option's text
+
+_PUBLIC_URL = re.compile(r"https?://[!-~]{1,2000}")
+
+
+async def listed(call: Call[OfApp, Nothing]) -> Answer:
+    """List sources."""
+    limit, after = call.query.limit, read_cursor(call.query.cursor, str, "")
+    app_id = call.app_filter(call.query.app_id)
+    found = call.hub.objects.find(Source, after=after, app_id=app_id, limit=limit)
+    items = [_shown(call, *one) for one in found]
+    return Answer(content=page_of(items, limit, items[-1].id if items else ""))
+
+
+async def create(call: Call[Nothing, NewSource]) -> Answer:
+    """Create a source with a path of its own that cannot be guessed."""
+    given, hub = call.body, call.hub
+    call.own(App, given.app_id)
+    before = call.made_before(Source, PREFIX)
+    if before is not None:
+        return _created(call, *before)
+    dialect = dialect_named(given.dialect)
+    check_settings(dialect, given.options)
+    identity = call.new_id(PREFIX)
+    token = urlsafe_b64encode(hub.entropy.bytes(24)).decode()
+    # Signatures are made over the URL the vendor was told, never over what a client says in Host (ruling 7).
+    told = f"{hub.config.public_intake.rstrip('/')}/in/{identity}/{token}" if hub.config.public_intake else ""
+    source = Source(
+        id=identity,
+        app_id=given.app_id,
+        name=given.name,
+        dialect=given.dialect,
+        token=token,
+        created_at=hub.clock.now(),
+        public_url=check_public_url(given.public_url) or told,
+        keys=read_keys(given.keys, (), hub.entropy),
+        options=given.options,
+        ack_budget=timedelta(milliseconds=given.ack_budget_ms or dialect.ack_budget_ms),
+    )
+    return _created(call, call.put(source), source)
+
+
+def _created(call: Call[Nothing, NewSource], revision: int, source: Source) -> Answer:
+    content = show_source(revision, source, intake_base(call.hub.config), reveal=True, is_admin=True)
+    return Answer(content=content, status=201, headers=(etag(revision), ("location", f"/api/v1/sources/{source.id}")))
+
+
+async def shown(call: Call[Nothing, Nothing]) -> Answer:
+    """Show a source."""
+    revision, source = call.own(Source, call.path["id"])
+    return Answer(content=_shown(call, revision, source), headers=(etag(revision),))
+
+
+async def reveal(call: Call[Nothing, Nothing]) -> Answer:
+    """Show a source with its secrets; the audit keeps that it was asked for."""
+    revision, source = call.own(Source, call.path["id"])
+    call.hub.trail.note("source.revealed", source.id, who=call.who, now=call.hub.clock.now())
+    content = show_source(revision, source, intake_base(call.hub.config), reveal=True, is_admin=True)
+    return Answer(content=content, headers=(etag(revision),))
+
+
+async def change(call: Call[Nothing, SourceChange]) -> Answer:
+    """Change a source."""
+    revision, source = call.own(Source, call.path["id"])
+    call.revision_for(revision)
+    given = call.body
+    if given.options is not UNSET:
+        check_settings(dialect_named(source.dialect), given.options)
+        source = replace(source, options=given.options)
+    if given.keys is not UNSET:
+        source = replace(source, keys=read_keys(given.keys, source.keys, call.hub.entropy))
+    if given.public_url is not UNSET:
+        source = replace(source, public_url=check_public_url(given.public_url))
+    if given.ack_budget_ms is not UNSET:
+        source = replace(source, ack_budget=timedelta(milliseconds=given.ack_budget_ms))
+    source = replace(
+        source,
+        name=source.name if given.name is UNSET else given.name,
+        state=source.state if given.state is UNSET else given.state,
+    )
+    revision = call.put(source, revision)
+    return Answer(content=_shown(call, revision, source), headers=(etag(revision),))
+
+
+async def remove(call: Call[Nothing, Nothing]) -> Answer:
+    """Remove a source; its events stay in the log."""
+    revision, source = call.own(Source, call.path["id"])
+    return call.drop(Source, source.id, revision)
+
+
+def _shown(call: Call[Any, Any], revision: int, source: Source) -> SourceShown:
+    return show_source(revision, source, intake_base(call.hub.config), reveal=False, is_admin=call.is_admin)
+
+
+def intake_base(config: Config) -> str:
+    """Return the base of the URLs that vendors are told."""
+    scheme = "https" if config.tls_cert else "http"
+    return config.public_intake.rstrip("/") or f"{scheme}://{config.intake}"
+
+
+def check_settings(dialect: Dialect, options: Options) -> None:
+    """Refuse what the dialect has no option for, values outside its choices, and batches over its limit."""
+    for name, value in options.items():
+        if isinstance(value, str) and len(value) > OPTION_LENGTH:
+            raise InvalidInput(f"an option has at most {OPTION_LENGTH} characters", field=f"options.{name[:64]}")
+    check_options(dialect, options)
+    batch = options.get("batch", 1)
+    if isinstance(batch, int) and not 1 <= batch <= dialect.batch_max:
+        raise InvalidInput(f"batch is from 1 to {dialect.batch_max}", field="options.batch")
+
+
+def check_public_url(url: str) -> str:
+    """Refuse what is no URL that could have been told to somebody."""
+    if url and not _PUBLIC_URL.fullmatch(url):
+        raise InvalidInput("public_url begins with http:// or https:// and holds no spaces", field="public_url")
+    return url

@@ -1,0 +1,336 @@
+"""What a tenant sets up: apps, sources, endpoints, subscriptions, API keys."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from northbound.model.app import EndpointState, RetryStrategy
+from northbound.model.wire import KeyKind
+from northbound.web.shapes.pages import Paging
+
+Name = Annotated[str, Meta(min_length=1, max_length=200)]
+Text = Annotated[str, Meta(max_length=200)]
+Identity = Annotated[str, Meta(min_length=1, max_length=128)]
+Url = Annotated[str, Meta(max_length=8_192)]
+Secret = Annotated[str, Meta(min_length=1, max_length=16_384)]
+Switch = Literal["enabled", "disabled"]
+Moment = Annotated[datetime, Meta(tz=True)]
+KeyId = Annotated[str, Meta(pattern="^[A-Za-z0-9._-]{1,64}$")]
+Keys = Annotated[list["KeyGiven"], Meta(max_length=10)]
+Identities = Annotated[list[Identity], Meta(max_length=200)]
+PatternJson = Annotated[
+    msgspec.Raw,
+    Meta(extra_json_schema={"type": ["string", "object"], "description": "EventBridge pattern, JSON or its text"}),
+]
+
+
+class Given(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A body: unknown members are refused by name."""
+
+
+# --- keys of sources and endpoints -----------------------------------------------------------------------------------
+
+
+class KeyGiven(Given, frozen=True, kw_only=True):
+    """A secret: `secret` as text, `secret_base64` as any bytes; with the `id` of a known key neither is needed."""
+
+    kind: KeyKind = KeyKind.SHARED
+    id: KeyId | None = None
+    secret: Secret | None = None
+    secret_base64: Secret | None = None
+    url: Url | None = None
+    valid_from: Moment | None = None
+    valid_until: Moment | None = None
+
+
+class KeyShown(msgspec.Struct, frozen=True, kw_only=True):
+    """A key; its secret only where it was asked for."""
+
+    id: str
+    kind: KeyKind
+    url: str | None = None
+    valid_from: datetime | None = None
+    valid_until: datetime | None = None
+    secret: str | UnsetType = UNSET
+    secret_base64: str | UnsetType = UNSET
+
+
+# --- apps ------------------------------------------------------------------------------------------------------------
+
+
+class NewApp(Given, frozen=True, kw_only=True):
+    """A new app; the names and the key that vendors' wires need are minted when left out."""
+
+    name: Name
+    account_id: Text = ""
+    region: Text = "cn-hangzhou"
+    time_zone: Text = "Asia/Shanghai"
+    app_key: Secret | None = None
+    biz_name: Text = ""
+    workspace_id: Text = ""
+
+
+class AppChange(Given, frozen=True, kw_only=True):
+    """What is to change; members left out stay."""
+
+    name: Name | UnsetType = UNSET
+    account_id: Text | UnsetType = UNSET
+    region: Text | UnsetType = UNSET
+    time_zone: Text | UnsetType = UNSET
+    app_key: Secret | UnsetType = UNSET
+    biz_name: Text | UnsetType = UNSET
+    workspace_id: Text | UnsetType = UNSET
+
+
+class AppShown(msgspec.Struct, frozen=True, kw_only=True):
+    """An app; `app_key` only in the answer that made it, and in a reveal."""
+
+    id: str
+    name: str
+    created_at: datetime
+    account_id: str
+    region: str
+    time_zone: str
+    biz_name: str
+    workspace_id: str
+    revision: int
+    app_key: str | UnsetType = UNSET
+
+
+# --- sources ---------------------------------------------------------------------------------------------------------
+
+AckBudget = Annotated[int, Meta(ge=1, le=60_000)]
+
+
+class NewSource(Given, frozen=True, kw_only=True):
+    """A new source: who will send to us, in which dialect."""
+
+    app_id: Identity
+    name: Name
+    dialect: Identity
+    keys: Keys = msgspec.field(default_factory=list[KeyGiven])
+    options: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
+    public_url: Url = ""
+    ack_budget_ms: AckBudget | None = None
+
+
+class SourceChange(Given, frozen=True, kw_only=True):
+    """What is to change; members left out stay; a key named by `id` without a secret keeps the one it has."""
+
+    name: Name | UnsetType = UNSET
+    keys: Keys | UnsetType = UNSET
+    options: dict[str, Any] | UnsetType = UNSET
+    public_url: Url | UnsetType = UNSET
+    ack_budget_ms: AckBudget | UnsetType = UNSET
+    state: Switch | UnsetType = UNSET
+
+
+class SourceShown(msgspec.Struct, frozen=True, kw_only=True):
+    """A source; `intake_url` is what the vendor is told, its token masked for readers."""
+
+    id: str
+    app_id: str
+    name: str
+    dialect: str
+    created_at: datetime
+    intake_url: str
+    public_url: str
+    keys: list[KeyShown]
+    options: dict[str, Any]
+    ack_budget_ms: int
+    state: str
+    revision: int
+
+
+class OfApp(Paging, frozen=True, kw_only=True):
+    """Which part of a list, of one app."""
+
+    app_id: str | None = None
+
+
+# --- endpoints -------------------------------------------------------------------------------------------------------
+
+Seconds = Annotated[float, Meta(ge=0, le=604_800)]
+
+
+class RetryGiven(Given, frozen=True, kw_only=True):
+    """A retry policy; members left out are the dialect's. `waits_seconds`: before attempt 2, 3, ...; the last stays."""
+
+    strategy: RetryStrategy | UnsetType = UNSET
+    attempts: Annotated[int, Meta(ge=1, le=1_000)] | UnsetType = UNSET
+    waits_seconds: Annotated[list[Seconds], Meta(min_length=1, max_length=200)] | UnsetType = UNSET
+    deadline_seconds: Annotated[float, Meta(gt=0, le=600)] | UnsetType = UNSET
+    forget: bool | UnsetType = UNSET
+
+
+class RetryShown(msgspec.Struct, frozen=True, kw_only=True):
+    """A retry policy in force."""
+
+    strategy: RetryStrategy
+    attempts: int
+    waits_seconds: list[float]
+    deadline_seconds: float
+    forget: bool
+
+
+InFlight = Annotated[int, Meta(ge=1, le=512)]
+LaneHold = Annotated[float, Meta(ge=0, le=86_400)]
+
+
+class NewEndpoint(Given, frozen=True, kw_only=True):
+    """A new endpoint: where callbacks go, in which dialect."""
+
+    app_id: Identity
+    url: Url
+    dialect: Identity
+    name: Text = ""
+    method: Text | None = None
+    keys: Keys | UnsetType = UNSET
+    options: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
+    retry: RetryGiven | None = None
+    max_in_flight: InFlight = 16
+    ignore_gone: bool = False
+    public_url: Url = ""
+    lane_hold_seconds: LaneHold = 600.0
+
+
+class EndpointChange(Given, frozen=True, kw_only=True):
+    """What is to change; members left out stay; a key named by `id` without a secret keeps the one it has."""
+
+    url: Url | UnsetType = UNSET
+    name: Text | UnsetType = UNSET
+    method: Text | UnsetType = UNSET
+    keys: Keys | UnsetType = UNSET
+    options: dict[str, Any] | UnsetType = UNSET
+    retry: RetryGiven | UnsetType = UNSET
+    max_in_flight: InFlight | UnsetType = UNSET
+    ignore_gone: bool | UnsetType = UNSET
+    public_url: Url | UnsetType = UNSET
+    lane_hold_seconds: LaneHold | UnsetType = UNSET
+
+
+class Stopped(msgspec.Struct, frozen=True, kw_only=True):
+    """Why an endpoint stopped by itself."""
+
+    reason: str
+    at: datetime
+
+
+class EndpointShown(msgspec.Struct, frozen=True, kw_only=True):
+    """An endpoint; `signed_by` says whose keys sign: the endpoint's, the app's or the hub's."""
+
+    id: str
+    app_id: str
+    name: str
+    url: str
+    dialect: str
+    created_at: datetime
+    public_url: str
+    method: str
+    signed_by: str
+    keys: list[KeyShown]
+    options: dict[str, Any]
+    retry: RetryShown
+    max_in_flight: int
+    ignore_gone: bool
+    lane_hold_seconds: float
+    state: EndpointState
+    revision: int
+    stopped: Stopped | None = None
+
+
+class Rotation(Given, frozen=True, kw_only=True):
+    """A new key from `at` on (now when left out); the old ones stay valid for the overlap after it."""
+
+    kind: KeyKind = KeyKind.SHARED
+    secret: Secret | None = None
+    secret_base64: Secret | None = None
+    url: Url | None = None
+    at: Moment | None = None
+    overlap_seconds: Seconds = 86_400.0
+
+
+class Accepted(msgspec.Struct, frozen=True, kw_only=True):
+    """What was asked for is on its way; its outcome is at /api/v1/replays/{command_id}."""
+
+    command_id: str
+    count: int | None = None
+
+
+# --- subscriptions ---------------------------------------------------------------------------------------------------
+
+
+class NewSubscription(Given, frozen=True, kw_only=True):
+    """A new subscription: which events of the app's sources go to which endpoints."""
+
+    app_id: Identity
+    pattern: PatternJson
+    endpoint_ids: Identities
+    name: Text = ""
+    view: Identity = "standard"
+    source_ids: Identities = msgspec.field(default_factory=list[str])
+    state: Switch = "enabled"
+
+
+class SubscriptionChange(Given, frozen=True, kw_only=True):
+    """What is to change; members left out stay."""
+
+    pattern: PatternJson | UnsetType = UNSET
+    endpoint_ids: Identities | UnsetType = UNSET
+    name: Text | UnsetType = UNSET
+    view: Identity | UnsetType = UNSET
+    source_ids: Identities | UnsetType = UNSET
+    state: Switch | UnsetType = UNSET
+
+
+class SubscriptionShown(msgspec.Struct, frozen=True, kw_only=True):
+    """A subscription; `warnings` say what is accepted but probably not meant."""
+
+    id: str
+    app_id: str
+    name: str
+    created_at: datetime
+    pattern: str
+    view: str
+    source_ids: list[str]
+    endpoint_ids: list[str]
+    state: str
+    revision: int
+    warnings: list[str]
+
+
+# --- API keys and the audit trail ------------------------------------------------------------------------------------
+
+
+class NewApiKey(Given, frozen=True, kw_only=True):
+    """A new API key, for all apps or one."""
+
+    name: Name
+    role: Literal["admin", "reader"] = "reader"
+    app_id: Identity | None = None
+
+
+class ApiKeyShown(msgspec.Struct, frozen=True, kw_only=True):
+    """An API key; `secret` only in the answer that made it."""
+
+    id: str
+    role: str
+    app_id: str | None
+    name: str
+    created_at: datetime | None = None
+    last_used_at: datetime | None = None
+    secret: str | UnsetType = UNSET
+
+
+class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """Who did what to which object; secrets are masked."""
+
+    number: int
+    at: datetime
+    who: str
+    what: str
+    object: str
+    before: msgspec.Raw
+    after: msgspec.Raw
