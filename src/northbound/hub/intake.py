@@ -3,12 +3,13 @@
 import asyncio
 import hmac
 from collections import Counter
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 import prometheus_client as prometheus
+from prometheus_client.core import CounterMetricFamily
 
 from northbound.backends.curl import CurlSender
 from northbound.backends.sqlite.log import SqliteLog
@@ -55,26 +56,18 @@ def _as_public(request: Request, source: Source) -> Request:
     """Put the URL the vendor was told in place of what the client's Host header says (ruling 7)."""
     if not source.public_url:
         return request
-    query = urlsplit(request.url).query
-    url = f"{source.public_url}?{query}" if query else source.public_url
+    url = f"{source.public_url}?{request.query}" if request.query else source.public_url
     return msgspec.structs.replace(request, url=url)
 
 
 class Meters:
-    """What the intake counts."""
+    """What the intake counts: plain numbers while it works, metrics when somebody asks."""
 
     def __init__(self, log: SqliteLog) -> None:
         self.registry = prometheus.CollectorRegistry()
         self.results: Counter[tuple[str, str]] = Counter()
-        self._requests = prometheus.Counter(
-            "northbound_intake_requests",
-            "Callbacks by source and how they ended",
-            ["source", "result"],
-            registry=self.registry,
-        )
-        self._events = prometheus.Counter(
-            "northbound_intake_events", "Events stored, by source", ["source"], registry=self.registry
-        )
+        self._events: Counter[str] = Counter()
+        self.registry.register(self)
         pending = prometheus.Gauge(
             "northbound_intake_pending", "Appends waiting for the writer", registry=self.registry
         )
@@ -85,9 +78,20 @@ class Meters:
     def count(self, source: Source, result: str, events: int) -> None:
         """Count one request."""
         self.results[source.id, result] += 1
-        self._requests.labels(source.id, result).inc()
-        if events:
-            self._events.labels(source.id).inc(events)
+        self._events[source.id] += events
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """Say the counts as metrics."""
+        requests = CounterMetricFamily(
+            "northbound_intake_requests", "Callbacks by source and how they ended", labels=["source", "result"]
+        )
+        for key, number in self.results.items():
+            requests.add_metric(key, number)
+        events = CounterMetricFamily("northbound_intake_events", "Events stored, by source", labels=["source"])
+        for source_id, number in self._events.items():
+            events.add_metric([source_id], number)
+        yield requests
+        yield events
 
 
 def limits_of(config: Config) -> Limits:

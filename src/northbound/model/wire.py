@@ -3,7 +3,6 @@
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -31,7 +30,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def query(self) -> str:
         """The raw query text after the question mark, still percent-encoded."""
-        return urlsplit(self.url).query
+        return self.url.partition("#")[0].partition("?")[2]
 
     def adding(self, *headers: tuple[str, str]) -> Self:
         """Return a copy with *headers* set, replacing same-named ones."""

@@ -58,16 +58,16 @@ class Ingest:
 
     async def _take(self, request: Request, source: Source, dialect: Dialect) -> Outcome:
         now = self._clock.now()
-        receipt = Receipt(source_id=source.id, received_at=now, request=request, proof=Proof.NONE)
+        proof = Proof.NONE
         try:
             proof = await self._verified(request, source, dialect, now)
-            receipt = msgspec.structs.replace(receipt, proof=proof)
             events = dialect.decode(request, source.options)
             if not events:
                 return Outcome(response=dialect.ack(request, None), result="ping")
+            receipt = Receipt(source_id=source.id, received_at=now, request=request, proof=proof)
             stored = await self._log.append(receipt, events)
         except (SignatureError, DecodeError) as error:
-            await self._refuse(receipt, error)
+            await self._refuse(Receipt(source_id=source.id, received_at=now, request=request, proof=proof), error)
             return Outcome(response=dialect.ack(request, error), result=error.code)
         except HubError as error:
             log.warning("intake.not_stored", source=source.id, code=error.code, reason=error.message)

@@ -1,6 +1,7 @@
 """Tell who is calling: peers, listed proxies, and the clients they speak for."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
@@ -25,8 +26,10 @@ def client_address(scope: Mapping[str, Any], trusted: Networks) -> str:
     stranger is that stranger's own claim (ruling 7).
     """
     peer: str = scope["client"][0] if scope.get("client") else ""
+    if not trusted:
+        return _as_address(peer)
     address = parse_address(peer)
-    if not trusted or address is None or not is_within(address, trusted):
+    if address is None or not is_within(address, trusted):
         return str(address or peer)
     claims = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
     for claim in reversed(b",".join(claims).decode("latin-1").split(",")):
@@ -37,6 +40,11 @@ def client_address(scope: Mapping[str, Any], trusted: Networks) -> str:
         if not is_within(claimed, trusted):
             break
     return str(address)
+
+
+@lru_cache(maxsize=1024)  # a vendor calls from few addresses
+def _as_address(peer: str) -> str:
+    return str(parse_address(peer) or peer)
 
 
 def _without_port(text: str) -> str:

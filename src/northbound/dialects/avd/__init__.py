@@ -98,7 +98,7 @@ class Avd(Dialect):
 
     def decode(self, request: Request, options: Options) -> list[Event]:
         words = {name: value for name, value in wire_members(request).items() if name not in self.fresh}
-        wire = {name: as_text(value) for name, value in words.items()}
+        wire = {name: value for name, value in read_request(request) if name not in self.fresh}
         word = wire.get("event", "")
         if not word:
             raise DecodeError("the parameter event is missing")

@@ -2,8 +2,9 @@
 
 import hmac
 from base64 import b64encode
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -50,25 +51,32 @@ def check_code(params: Params, secret: bytes) -> bytes:
 
 def read_request(request: Request) -> Params:
     """Return all parameters of *request* as text, whatever carries them; repeated names raise `DecodeError`."""
-    return params_of(wire_members(request))
+    return _parsed(request)[1]
 
 
-def wire_members(request: Request) -> dict[str, msgspec.Raw]:
+def wire_members(request: Request) -> Mapping[str, msgspec.Raw]:
     """Return the parameters of query and body in order, each as JSON text; repeated names raise `DecodeError`."""
-    found = [(name, raw(value)) for name, value in read_params(request.query)]
+    return _parsed(request)[0]
+
+
+@lru_cache(maxsize=1)
+def _parsed(request: Request) -> tuple[Mapping[str, msgspec.Raw], Params]:
+    """Return the parameters as JSON text and as plain text; kept for decoding what was just verified."""
+    found = read_params(request.query)
     body = without_mark(request.body)
+    objects: dict[str, msgspec.Raw] = {}
     if body.startswith(b"{"):
         read_object(body)
-        found.extend(members(body).items())
+        objects = members(body)
     elif body:
-        found.extend((name, raw(value)) for name, value in read_params(body))
-    words = dict(found)
-    if len(words) != len(found):
+        found += read_params(body)
+    words = {name: raw(value) for name, value in found} | objects
+    if len(words) != len(found) + len(objects):
         raise DecodeError("a parameter is repeated, so its value is not certain; send each once")
-    return words
+    return words, found + params_of(objects)
 
 
-def params_of(words: dict[str, msgspec.Raw]) -> Params:
+def params_of(words: Mapping[str, msgspec.Raw]) -> Params:
     """Return *words* as text values, the form that a query, a form and check_code see."""
     return tuple((name, as_text(value)) for name, value in words.items())
 
