@@ -1,0 +1,390 @@
+"""The documents say what is: settings, options, commands, links, named tests, and examples that run."""
+
+import ast
+import base64
+import hashlib
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import click
+import msgspec
+import pytest
+import typer
+
+from northbound.config import Config
+from northbound.dialects import all_dialects
+from northbound.dialects.base import read_params
+from northbound.logic.derive import Step
+from northbound.logic.fill import fill_for
+from northbound.logic.project import apply
+from northbound.model.app import App, Endpoint
+from northbound.model.event import Event, EventType
+from northbound.model.log import Logged, Origin
+from northbound.model.room import Room
+from northbound.model.wire import Key, Proof, Request
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+SOURCE = ROOT / "src" / "northbound"
+FOLDERS = sorted(path.name for path in SOURCE.iterdir() if path.is_dir() and path.name != "vectors")
+GUIDE = ROOT / "docs" / "guides" / "add-a-dialect.md"
+RECEIVING = ROOT / "docs" / "guides" / "receive-callbacks.md"
+NAMED = re.compile(r"`northbound ([a-z][a-z-]*)(?: ([a-z][a-z-]*))?")
+TYPED = re.compile(r"^(?:\$ )?northbound ([a-z][a-z-]*)(?: ([a-z][a-z-]*))?", re.MULTILINE)
+RUNNABLE = re.compile(r"northbound (vectors|translate|match|config)\b")
+
+pages = pytest.mark.parametrize("page", DOCUMENTS, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+def without_code(text: str) -> str:
+    return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+# --- settings, options, types ----------------------------------------------------------------------------------------
+
+
+def as_toml(value: Any) -> str:
+    return json.dumps(list(value) if isinstance(value, tuple) else value)
+
+
+@pytest.mark.parametrize("field", msgspec.structs.fields(Config), ids=lambda field: field.name)
+def test_every_setting_is_documented_with_its_default(field: Any) -> None:
+    """A setting nobody can read about does not exist."""
+    rows = re.findall(r"^\| `(\w+)` \| `(.+?)` \| (.+) \|$", (ROOT / "docs/configuration.md").read_text(), re.MULTILINE)
+    known = {name: (default, says) for name, default, says in rows}
+
+    assert as_toml(field.default) == known[field.name][0]
+    assert known[field.name][1].rstrip().endswith(".")
+
+
+def test_no_setting_is_documented_that_is_gone() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| `.+?` \|", (ROOT / "docs/configuration.md").read_text(), re.MULTILINE)
+
+    assert [field.name for field in msgspec.structs.fields(Config) if field.name not in rows] == []
+    assert [name for name in rows if name not in {field.name for field in msgspec.structs.fields(Config)}] == []
+
+
+@pytest.mark.parametrize("name", sorted(all_dialects()))
+def test_every_option_of_a_dialect_is_on_its_page(name: str) -> None:
+    """What a customer may want otherwise is listed where the wire is described."""
+    page = ROOT / "docs" / "vendors" / f"{name}.md"
+    options = [option.name for option in all_dialects()[name].options]
+    text = page.read_text() if page.exists() else ""
+
+    assert [option for option in options if f"`{option}`" not in text] == []
+
+
+def test_the_vendors_page_lists_every_dialect() -> None:
+    text = (ROOT / "docs/vendors/README.md").read_text()
+
+    assert [name for name in all_dialects() if f"`{name}`" not in text] == []
+
+
+@pytest.mark.parametrize("kind", list(EventType))
+def test_every_event_type_is_in_the_glossary(kind: EventType) -> None:
+    assert f"| `{kind.value}` |" in (ROOT / "docs/glossary.md").read_text()
+
+
+# --- links, commands, tests that are named ---------------------------------------------------------------------------
+
+
+def anchor(heading: str) -> str:
+    """Return the fragment that a heading gets."""
+    kept = re.sub(r"[^\w\- ]", "", heading.strip().lower())
+    return kept.replace(" ", "-")
+
+
+@pages
+def test_links_between_documents_resolve(page: Path) -> None:
+    """A file that moved takes its links along."""
+    for target in re.findall(r"\]\(([^)\s]+)\)", without_code(page.read_text())):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, fragment = unquote(target).partition("#")
+        found = (page.parent / path) if path else page
+        assert found.exists(), f"{page.relative_to(ROOT)} links to {target}"
+        if fragment:
+            headings = re.findall(r"^#+ (.+)$", without_code(found.read_text()), re.MULTILINE)
+            assert fragment in map(anchor, headings), f"{page.relative_to(ROOT)} links to {target}"
+
+
+def commands() -> set[str]:
+    """Return every command of the command line, groups with their commands."""
+    from northbound.cli import app
+
+    found: set[str] = set()
+
+    def walk(command: click.Command, path: tuple[str, ...]) -> None:
+        if path:
+            found.add(" ".join(path))
+        for name, inner in getattr(command, "commands", {}).items():
+            walk(inner, (*path, name))
+
+    walk(typer.main.get_command(app), ())
+    return found
+
+
+@pages
+def test_every_command_that_is_named_exists(page: Path) -> None:
+    """`northbound <command>` in a document can be typed."""
+    known = commands()
+    text = page.read_text()
+    blocks = "\n".join(re.findall(r"^```\w*$(.*?)^```$", text, re.MULTILINE | re.DOTALL))
+    named = NAMED.findall(without_code(text)) + TYPED.findall(blocks)
+    groups = {name.partition(" ")[0] for name in known if " " in name}
+    for first, second in named:
+        wanted = f"{first} {second}" if first in groups and second else first
+        assert wanted in known, f"{page.relative_to(ROOT)} names northbound {wanted}"
+
+
+def functions_in(path: Path) -> set[str]:
+    nodes = ast.walk(ast.parse(path.read_text()))
+    return {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+
+
+@pages
+def test_every_test_that_is_named_exists(page: Path) -> None:
+    """A document claims what a test shows, so the test is there."""
+    for path, _, name in re.findall(r"`((?:tests|testing)/[\w/]+\.py)(::(\w+))?`", page.read_text()):
+        file = (SOURCE if path.startswith("testing/") else ROOT) / path
+        assert file.exists(), f"{page.relative_to(ROOT)} names {path}"
+        if name:
+            assert name in functions_in(file), f"{page.relative_to(ROOT)} names {path}::{name}"
+
+
+def test_every_fault_has_its_line() -> None:
+    """The list of faults is whole, each once."""
+    found = re.findall(r"^\| ([SDIRT]\d+) \|", (ROOT / "docs" / "reliability.md").read_text(), re.MULTILINE)
+    last = {"S": 15, "D": 20, "I": 17, "R": 16, "T": 10}
+
+    assert found == [f"{letter}{number}" for letter, count in last.items() for number in range(1, count + 1)]
+
+
+@pages
+def test_every_file_of_the_tree_that_is_named_exists(page: Path) -> None:
+    """A path under docs, src, tests or tools is one that can be opened."""
+    if page in (GUIDE, ROOT / "CONTRIBUTING.md"):  # they name files that a reader is to write
+        return
+    for path in re.findall(r"`((?:docs|src|tests|tools|requirements)/[\w./-]+\.\w+)`", page.read_text()):
+        assert (ROOT / path).exists(), f"{page.relative_to(ROOT)} names {path}"
+    for path in re.findall(rf"`((?:{'|'.join(FOLDERS)})/[\w/]+\.(?:py|sql))`", page.read_text()):
+        assert (SOURCE / path).exists(), f"{page.relative_to(ROOT)} names {path}"
+
+
+# --- examples that run -----------------------------------------------------------------------------------------------
+
+
+def shell_examples() -> Iterator[tuple[str, str]]:
+    """Yield (command, expected output or nothing) of the README's shell blocks that need no server."""
+    text = (ROOT / "README.md").read_text()
+    for block, _, output in re.findall(r"^```sh\n(.*?)^```\n(\n```text\n(.*?)^```$)?", text, re.MULTILINE | re.DOTALL):
+        lines = [line for line in block.replace("\\\n", " ").splitlines() if RUNNABLE.match(line)]
+        for line in lines:
+            yield line, output if len(lines) == 1 else ""
+
+
+def with_numbers_folded(text: str) -> list[str]:
+    """Return the lines, numbers as one sign: counts grow, the shape of what is said does not."""
+    return [re.sub(r"\d+", "0", line).rstrip() for line in text.strip().splitlines()]
+
+
+def northbound(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "NO_COLOR": "1", "COLUMNS": "120", "PYTHONDONTWRITEBYTECODE": "1", **variables}
+    command = [sys.executable, "-m", "northbound.cli", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_the_readme_has_examples_to_run() -> None:
+    """The test below would pass in silence if its reading of the README were wrong."""
+    assert len([command for command, output in shell_examples() if output]) >= 3
+
+
+@pytest.mark.parametrize(("command", "output"), list(shell_examples()))
+def test_the_examples_of_the_readme_run(command: str, output: str) -> None:
+    """What the README shows is what one gets."""
+    ended = northbound(*shlex.split(command)[1:])
+
+    assert ended.returncode in (0, 1) and not ended.stderr, ended.stderr
+    assert with_numbers_folded(output or ended.stdout) == with_numbers_folded(ended.stdout)
+
+
+def guide_files() -> dict[str, str]:
+    """Return the files that the guide has its reader write, by path."""
+    found = re.findall(r"^`(src/[\w/.]+)`:\n\n```\w+\n(.*?)^```$", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
+    return dict(found)
+
+
+@pytest.fixture(scope="module")
+def followed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Follow the guide in a copy of the package: write the two files, edit nothing."""
+    source = tmp_path_factory.mktemp("followed") / "src"
+    shutil.copytree(ROOT / "src", source, ignore=shutil.ignore_patterns("__pycache__"))
+    for path, content in guide_files().items():
+        file = source.parent / path
+        assert not file.exists()
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content)
+    return source
+
+
+def test_the_guide_writes_one_module_and_one_vector_file() -> None:
+    """A new vendor is one file and one folder."""
+    assert list(guide_files()) == ["src/northbound/dialects/acme.py", "src/northbound/vectors/acme/rooms.json"]
+
+
+def test_the_guides_dialect_holds_the_laws(followed: Path) -> None:
+    """Found by its folder alone, proven in both directions by its vectors."""
+    ended = northbound("vectors", "check", "--json", PYTHONPATH=str(followed))
+    told = json.loads(ended.stdout)
+
+    assert (ended.returncode, told["failures"]) == (0, [])
+    assert told["in"]["acme"] == [[4, 4]]
+    assert told["out"]["acme"] == [[4, 4]]
+
+
+def test_the_guides_dialect_takes_part(followed: Path) -> None:
+    """Other vendors' events can be said in it at once."""
+    request = str(ROOT / "docs" / "examples" / "mpaas-leave.json")
+
+    ended = northbound("translate", request, "--from", "mpaas", "--to", "acme", PYTHONPATH=str(followed))
+
+    assert ended.returncode == 0, ended.stderr
+    assert '"kind":"user_out","room":"maths","user":"u-7"' in ended.stdout
+
+
+def test_the_guides_dialect_passes_the_linter(followed: Path) -> None:
+    """What the guide shows would be accepted."""
+    path = followed / "northbound" / "dialects" / "acme.py"
+    for arguments in (["format", "--check"], ["check"]):
+        command = [sys.executable, "-m", "ruff", *arguments, "--config", str(ROOT / "pyproject.toml"), str(path)]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert ended.returncode == 0, ended.stdout
+
+
+# --- the receiver's guide against what the hub sends -----------------------------------------------------------------
+
+SECRET = b"receiver's secret"
+
+
+@pytest.fixture(scope="module")
+def checks() -> dict[str, Any]:
+    """Return the functions that the guide gives to a receiver's author."""
+    (code,) = re.findall(r"^```python\n(.*?)^```$", RECEIVING.read_text(), re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(compile(code, str(RECEIVING), "exec"), names)  # noqa: S102 - our own document
+    return names
+
+
+def sent(name: str, *, secret: bytes = SECRET, method: str = "POST") -> Request:
+    """Return a join as the hub would send it now."""
+    now = datetime.now(UTC)
+    dialect = all_dialects()[name]
+    app = App(id="app-1", name="school", created_at=now, biz_name="lessons")
+    event = Event(type=EventType.PARTICIPANT_JOINED, dialect="elsewhere", room_id="r1", participant_id="李雷 & co")
+    logged = Logged(
+        id="ev-1",
+        partition=0,
+        offset=0,
+        source_id="src-1",
+        recorded_at=now,
+        proof=Proof.NONE,
+        origin=Origin.OBSERVED,
+        event=event,
+    )
+    room = Room(source_id="src-1", id="r1")
+    step = Step(key="src-1//r1", logged=logged, before=room, after=apply(room, logged))
+    endpoint = Endpoint(
+        id="ep-1",
+        app_id=app.id,
+        url="http://receiver.test:8080/callback",
+        dialect=name,
+        created_at=now,
+        method=method,
+        keys=(Key(secret=secret),),
+    )
+    views = dialect.view(event, fill_for(step, app), {})
+    return dialect.sign(dialect.encode(views[:1], endpoint), endpoint, now, bytes(32))
+
+
+def is_accepted(checks: dict[str, Any], name: str, request: Request, secret: bytes) -> bool:
+    def header(wanted: str) -> str:
+        return request.header(wanted) or ""
+
+    match name:
+        case "avd":
+            given = request.query or request.body.decode()
+            return checks["is_avd"](list(read_params(given)), secret)
+        case "mpaas":
+            return checks["is_mpaas"](request.body, header("x-northbound-signature"), secret)
+        case "aliyun_rtc":
+            stamp, given = header("ali-rtc-timestamp"), header("ali-rtc-signature")
+            return checks["is_aliyun_rtc"]("receiver.test", stamp, given, secret)
+        case "anyrtc":
+            return checks["is_anyrtc"](request.body, header("ar-signature"), secret)
+        case _:
+            words = (header("webhook-id"), header("webhook-timestamp"), header("webhook-signature"))
+            return checks["is_standard"](*words, request.body, secret)
+
+
+@pytest.mark.parametrize("name", ["avd", "mpaas", "aliyun_rtc", "anyrtc", "standard"])
+def test_the_receivers_guide_verifies_what_we_send(name: str, checks: dict[str, Any]) -> None:
+    """Each function takes what the hub signs, and nothing signed with another key."""
+    request = sent(name)
+
+    assert is_accepted(checks, name, request, SECRET)
+    assert not is_accepted(checks, name, request, b"another secret")
+
+
+def test_the_receivers_guide_takes_a_get(checks: dict[str, Any]) -> None:
+    assert is_accepted(checks, "avd", sent("avd", method="GET"), SECRET)
+
+
+def test_the_receivers_guide_takes_a_named_secret(checks: dict[str, Any]) -> None:
+    """A `whsec_` secret stands for the bytes it holds."""
+    secret = b"whsec_" + base64.b64encode(SECRET)
+
+    assert is_accepted(checks, "standard", sent("standard", secret=secret), secret)
+
+
+def test_the_receivers_guide_refuses_old_times(checks: dict[str, Any]) -> None:
+    """Where a time is signed, the guide looks at it."""
+    old = str(int(time.time()) - 3600)
+    digest = hashlib.md5(f"a.test|{old}|".encode() + SECRET, usedforsecurity=False).hexdigest()
+
+    assert not checks["is_aliyun_rtc"]("a.test", old, digest, SECRET)
+    assert not checks["is_standard"]("id", old, "v1,AA==", b"", SECRET)
+
+
+@pytest.mark.parametrize("name", sorted(all_dialects()))
+def test_the_receivers_guide_says_each_policy(name: str) -> None:
+    """Deadline and attempts in the guide are the dialect's."""
+    dialect = all_dialects()[name]
+    if not dialect.types:  # a wire that is only read
+        return
+    row = next(line for line in RECEIVING.read_text().splitlines() if line.startswith(f"| `{name}` |"))
+
+    assert f"{dialect.retry.deadline.seconds} s, {dialect.retry.attempts} attempts" in row
+
+
+def test_every_document_is_linked() -> None:
+    """A page that nothing links to is a page nobody finds."""
+    linked: set[Path] = set()
+    for page in DOCUMENTS:
+        for target in re.findall(r"\]\(([^)\s#]+)", page.read_text()):
+            if not re.match(r"[a-z]+:", target):
+                found = (page.parent / target).resolve()
+                linked |= set(found.glob("*.md")) if found.is_dir() else {found}
+    unlinked = [str(page.relative_to(ROOT)) for page in DOCUMENTS if page.name != "README.md" and page not in linked]
+
+    assert unlinked == []
