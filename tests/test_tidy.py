@@ -14,8 +14,8 @@ SOURCE = ROOT / "src" / "northbound"
 PURE = ("model", "dialects", "logic")
 ALLOWED = frozenset(
     "__future__ base64 binascii bisect collections datetime difflib email enum functools hashlib heapq hmac importlib "
-    "ipaddress itertools json math operator pkgutil re string types typing urllib uuid zlib zoneinfo msgspec "
-    "cryptography northbound".split()
+    "ipaddress itertools json math operator pkgutil re string types typing unicodedata urllib uuid zlib zoneinfo "
+    "msgspec cryptography northbound".split()
 )
 # Names of those modules that read the clock, roll dice or touch the world.
 IMPURE = frozenset("now utcnow today uuid1 uuid4 urandom urlopen urlretrieve import_module getaddrinfo".split())

@@ -9,6 +9,7 @@ import msgspec
 from northbound.model.app import ApiKey, App, Endpoint, Registry, Source, Subscription
 from northbound.model.delivery import Attempt, Delivery, DeliveryState, Exchange, Lane, NextStep
 from northbound.model.event import Event
+from northbound.model.history import HistoryHit, HistoryQuery
 from northbound.model.log import Appended, Logged, Receipt
 from northbound.model.room import DayStats, Memory, Room, Tally
 from northbound.model.wire import Request
@@ -422,31 +423,15 @@ class FigureView(Protocol):
         ...
 
 
-class HistoryQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Which events; None asks for no such limit. `text` is searched for in names, ids and the vendor's words."""
-
-    source_ids: tuple[str, ...] | None = None
-    type: str | None = None
-    room_id: str | None = None
-    participant_id: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-    text: str | None = None
-    before: int | None = None  # only entries below this log offset
-    limit: int = 50
-
-
-class HistoryHit(msgspec.Struct, frozen=True, kw_only=True):
-    """One event found: its place in the log, newest first."""
-
-    offset: int
-
-
 class History(Protocol):
-    """What was, searchable; built from the log and rebuildable."""
+    """What was, searchable; built from the log and rebuildable; callable from any thread."""
 
-    def search(self, query: HistoryQuery) -> list[HistoryHit]:
-        """Return hits, newest first."""
+    def search(self, wanted: HistoryQuery) -> list[HistoryHit]:
+        """Return hits below its `before`, newest first; raise `Overloaded` when it takes over 5 s."""
+        ...
+
+    def timeline(self, wanted: HistoryQuery, after: int = -1) -> list[HistoryHit]:
+        """Return hits above offset *after*, oldest first: what happened in a room, or to a person."""
         ...
 
     def lag(self) -> int:

@@ -16,13 +16,13 @@ DELETE FROM seen WHERE source_id = ? AND key = ?
 INSERT OR IGNORE INTO repeats (receipt_id, offset) VALUES (?, ?)
 -- events.repeats_of: Receipts that repeated an entry.
 SELECT receipt_id FROM repeats WHERE offset = ? ORDER BY receipt_id
--- events.log_after: Read entries in order.
+-- events.log_after: Read entries in order, past those that were erased.
 SELECT offset, partition, id, source_id, receipt_id, recorded_at, proof, origin, cause_id, event
-FROM log WHERE offset > ? ORDER BY offset LIMIT ?
+FROM log WHERE offset > ? AND event IS NOT NULL ORDER BY offset LIMIT ?
 -- events.log_at: Read one entry.
 SELECT offset, partition, id, source_id, receipt_id, recorded_at, proof, origin, cause_id, event FROM log WHERE offset = ?
--- events.log_head: The largest offset.
-SELECT max(offset) FROM log
+-- events.log_head: The largest offset that can be read.
+SELECT offset FROM log WHERE event IS NOT NULL ORDER BY offset DESC LIMIT 1
 -- events.log_last: The newest chain value.
 SELECT offset, chain FROM log ORDER BY offset DESC LIMIT 1
 -- events.log_chain: Entries with what the chain needs.
@@ -186,7 +186,7 @@ SELECT key FROM seen WHERE source_id = ?1 AND key > ?2 AND key < ?3 LIMIT ?4
 -- events.receipts_of: Requests that brought or repeated an entry.
 SELECT receipt_id FROM repeats WHERE offset = ? ORDER BY receipt_id LIMIT ?
 -- events.quarantine_of: The newest refused requests of some sources before an id, bodies cut.
-SELECT id, source_id, received_at, proof, code, message, method, url, headers, substr(body, 1, ?4) FROM quarantine
+SELECT id, source_id, received_at, proof, code, message, method, url, headers, coalesce(substr(body, 1, ?4), x'') FROM quarantine
 WHERE id < ?1 AND (?2 IS NULL OR source_id IN (SELECT value FROM json_each(?2))) ORDER BY id DESC LIMIT ?3
 -- views.deliveries: Deliveries before a number, newest first, filtered.
 SELECT number, state, lane, due_at, attempts, reason, body FROM deliveries
@@ -224,3 +224,32 @@ AND (?2 IS NULL OR substr(key, 1, instr(key, '/') - 1) IN (SELECT value FROM jso
 -- views.recorded_past: Past instances that hold a recording, in order after one.
 SELECT key, state, instance FROM past_rooms WHERE (key, instance) > (?1, ?2) AND instr(state, CAST('"recordings":' AS BLOB))
 AND (?3 IS NULL OR substr(key, 1, instr(key, '/') - 1) IN (SELECT value FROM json_each(?3))) ORDER BY key, instance LIMIT ?4
+-- history.cursor: The offset of the newest entry that is searchable.
+SELECT position FROM cursors WHERE name = 'log'
+-- history.cursor_set: Move the cursor.
+INSERT OR REPLACE INTO cursors (name, position) VALUES ('log', ?)
+-- history.add: Store one entry as a list shows it.
+INSERT INTO hits (offset, event_id, type, dialect, origin, source_id, room_key, room_id, participant_id, occurred_at, recorded_at, summary)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+-- history.say: Store the words of one entry.
+INSERT INTO words (rowid, text) VALUES (?, ?)
+-- history.widen: Note which times a block of offsets holds.
+INSERT INTO spans (block, low, high) VALUES (?, ?, ?)
+ON CONFLICT DO UPDATE SET low = min(low, excluded.low), high = max(high, excluded.high)
+-- history.blocks: The first and last block that hold times of a span.
+SELECT min(block), max(block) FROM spans WHERE (?1 IS NULL OR high >= ?1) AND (?2 IS NULL OR low < ?2)
+-- history.drop: Forget everything; the migrations make the tables again.
+DROP TABLE hits; DROP TABLE words; DROP TABLE spans; DROP TABLE cursors;
+-- history.from_hits: Entries between two offsets; conditions and order follow.
+SELECT hits.offset, event_id, type, dialect, origin, source_id, room_key, room_id, participant_id, occurred_at, recorded_at, summary
+FROM hits WHERE hits.offset > :low AND hits.offset < :high
+-- history.from_words: Entries that say something, between two offsets; conditions and order follow.
+SELECT hits.offset, event_id, type, dialect, origin, source_id, room_key, room_id, participant_id, occurred_at, recorded_at, summary
+FROM words CROSS JOIN hits ON hits.offset = words.rowid WHERE words MATCH :match AND words.rowid > :low AND words.rowid < :high
+-- history.stored: Entries with their words, for comparing with the log.
+SELECT hits.offset, event_id, type, dialect, origin, source_id, room_key, room_id, participant_id, occurred_at, recorded_at, summary, words.text
+FROM hits LEFT JOIN words ON words.rowid = hits.offset WHERE hits.offset > ? AND hits.offset <= ? ORDER BY hits.offset
+-- history.words_sound: Compare the words' index with the words themselves; an error when they differ.
+INSERT INTO words (words) VALUES ('integrity-check')
+-- history.file_sound: Look for damage of the file.
+PRAGMA quick_check(1)

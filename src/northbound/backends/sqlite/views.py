@@ -48,8 +48,12 @@ class TimedReads:
 
     def rows(self, name: str, *values: Any) -> list[Any]:
         """Return all rows of query *name*; raise `Overloaded` when it takes too long."""
+        return self.select(query(name), values)
+
+    def select(self, statement: str, values: Sequence[Any] | dict[str, Any]) -> list[Any]:
+        """Return all rows of a statement that was put together; raise `Overloaded` when it takes too long."""
         with self._connection() as connection:
-            return connection.execute(query(name), values).fetchall()
+            return connection.execute(statement, values).fetchall()
 
     def row(self, name: str, *values: Any) -> Any:
         """Return the first row of query *name*, or None."""

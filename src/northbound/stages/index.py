@@ -1,0 +1,132 @@
+"""Follow the log for history: make entries searchable behind everybody else, one bounded batch a step."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import msgspec
+import structlog
+
+from northbound.model.errors import HubError
+from northbound.model.log import Logged
+from northbound.ports import LogReader, Wake
+
+BATCH = 2_000  # entries made searchable in one transaction
+POLL = timedelta(milliseconds=500)  # the safety net when the doorbell is lost (S11)
+GATHER = timedelta(milliseconds=100)  # a moment for more to come: many small batches make a slow index
+STALLED = timedelta(seconds=2)  # the pause after a batch that failed
+log = structlog.get_logger()
+
+
+class HistoryStore(Protocol):
+    """What indexing needs of history; one writer. Everything in it comes from the log."""
+
+    def cursor(self) -> int:
+        """Return the offset of the newest entry that is searchable, -1 at the beginning."""
+        ...
+
+    def add(self, entries: Sequence[Logged], *, after: int) -> bool:
+        """Store *entries*, read behind offset *after*, with the cursor; False when the cursor is elsewhere by now."""
+        ...
+
+    def clear(self) -> None:
+        """Forget everything."""
+        ...
+
+    def verify(self, entries: Sequence[Logged], *, after: int, until: int) -> int | None:
+        """Return the first offset behind *after*, up to *until*, that is not stored as *entries* say."""
+        ...
+
+    def damage(self) -> str | None:
+        """Return what is wrong with the storage itself, None when it is sound."""
+        ...
+
+
+class Lag(msgspec.Struct, frozen=True, kw_only=True):
+    """How far behind the log history is: entries, and the age of the oldest of them."""
+
+    events: int
+    behind_seconds: float
+
+
+class Verified(msgspec.Struct, frozen=True, kw_only=True):
+    """What comparing history with the log showed; `first_wrong` and `damage` are None when all is well."""
+
+    entries: int
+    first_wrong: int | None = None
+    damage: str | None = None
+
+
+class Index:
+    """The stage; only `run` leaves the caller's thread, so its reader must not be used by anybody else."""
+
+    def __init__(self, reader: LogReader, history: HistoryStore) -> None:
+        self._reader = reader
+        self._history = history
+
+    async def run(self, wake: Wake) -> None:
+        """Follow for ever, in a worker thread: pages are served meanwhile."""
+        started = False
+        while True:
+            try:
+                if not started:
+                    await asyncio.to_thread(self._start)
+                    started = True
+                count = await asyncio.to_thread(self._batch, BATCH)
+            except HubError as error:
+                log.warning("index.stalled", code=error.code, reason=error.message)
+                await asyncio.sleep(STALLED.total_seconds())
+                continue
+            if count == 0:
+                await wake.wait(POLL)
+            if count < BATCH:
+                await asyncio.sleep(GATHER.total_seconds())
+
+    async def step(self, limit: int) -> int:
+        """Make up to *limit* entries searchable; return how many were read."""
+        return self._batch(limit)
+
+    def lag(self, now: datetime) -> Lag:
+        """Return how far behind history is."""
+        cursor = self._history.cursor()
+        waiting = self._reader.read(cursor, 1)
+        if not waiting:
+            return Lag(events=0, behind_seconds=0.0)
+        age = (now - waiting[0].recorded_at).total_seconds()
+        return Lag(events=max(1, self._reader.head() - cursor), behind_seconds=max(0.0, age))
+
+    def rebuild(self) -> int:
+        """Forget everything and index the log from its beginning; return how many entries there were."""
+        self._history.clear()
+        total = 0
+        while count := self._batch(BATCH):
+            total += count
+        return total
+
+    def verify(self) -> Verified:
+        """Compare what is searchable, up to the cursor, with the log."""
+        damage = self._history.damage()
+        cursor, after, total = self._history.cursor(), -1, 0
+        while damage is None and after < cursor:
+            entries = [one for one in self._reader.read(after, BATCH) if one.offset <= cursor]
+            until = entries[-1].offset if len(entries) == BATCH else cursor
+            wrong = self._history.verify(entries, after=after, until=until)
+            if wrong is not None:
+                return Verified(entries=total, first_wrong=wrong)
+            after = until
+            total += len(entries)
+        return Verified(entries=total, damage=damage)
+
+    def _start(self) -> None:
+        """Begin anew when history is ahead of the log: the log came back from an older backup."""
+        if self._history.cursor() > self._reader.head():
+            log.warning("index.ahead_of_log")
+            self._history.clear()
+
+    def _batch(self, limit: int) -> int:
+        after = self._history.cursor()
+        entries = self._reader.read(after, limit)
+        if entries:
+            self._history.add(entries, after=after)
+        return len(entries)
