@@ -1,6 +1,5 @@
-"""Open a database file: pragmas, forward-only migrations, named queries, and checkpoints off the writer's path."""
+"""Open a database file: pragmas, forward-only migrations, named queries."""
 
-import threading
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -11,7 +10,6 @@ from northbound.model.errors import StoreFailed
 
 CACHE_KIB = 16 * 1024  # per connection: enough for the hot pages, small enough for three processes
 BUSY_MS = 5_000
-CHECKPOINT_ABOVE = 16 * 1024 * 1024  # bytes of write-ahead log before a passive checkpoint is worth its reads
 PAGE = 4096
 
 
@@ -86,57 +84,3 @@ def _queries() -> dict[str, str]:
 def _number(connection: apsw.Connection, statement: str) -> int:
     row = connection.execute(statement).fetchone()
     return int(row[0]) if row else 0
-
-
-class Checkpointer:
-    """Move committed pages into the database from a thread and connection of its own.
-
-    Passive only: it never waits for readers nor holds up the writer. `wal_bytes` lets the writer refuse work when a
-    foreign reader keeps the write-ahead log growing (fault S7).
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._wal = Path(f"{path}-wal")
-        self._wake = threading.Event()
-        self._stop = False
-        self._thread = threading.Thread(target=self._run, name=f"checkpoint-{path.stem}", daemon=True)
-        self._thread.start()
-
-    @property
-    def wal_bytes(self) -> int:
-        """Size of the write-ahead log in bytes."""
-        try:
-            return self._wal.stat().st_size
-        except OSError:
-            return 0
-
-    def nudge(self) -> None:
-        """Look whether a checkpoint is due; cheap, called after commits."""
-        self._wake.set()
-
-    def close(self) -> None:
-        """Stop the thread."""
-        self._stop = True
-        self._wake.set()
-        self._thread.join(timeout=10)
-
-    def _run(self) -> None:
-        connection = apsw.Connection(str(self._path))
-        connection.set_busy_timeout(100)
-        connection.execute("PRAGMA synchronous=FULL")
-        last = 0
-        while not self._stop:
-            self._wake.wait(timeout=1.0)
-            self._wake.clear()
-            grown = self.wal_bytes - last
-            if self._stop or (grown < CHECKPOINT_ABOVE and self.wal_bytes < 4 * CHECKPOINT_ABOVE):
-                self._wake.wait(timeout=0.05)
-                continue
-            try:
-                connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-                last = self.wal_bytes
-            except apsw.Error:
-                self._wake.wait(timeout=0.5)
-            self._wake.wait(timeout=0.1)
-        connection.close()

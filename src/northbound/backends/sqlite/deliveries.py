@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from northbound.backends.sqlite.database import Checkpointer, open_writer, query
+from northbound.backends.sqlite.checkpoint import Checkpointer
+from northbound.backends.sqlite.database import open_writer, query
 from northbound.backends.sqlite.reader import from_micros, micros
 from northbound.model.delivery import (
     Attempt,
@@ -21,6 +22,7 @@ from northbound.model.delivery import (
     NextStep,
     RetryAt,
 )
+from northbound.model.errors import StoreFailed
 from northbound.model.room import Memory, Room, Tally
 from northbound.model.wire import Response
 from northbound.ports import Waiting
@@ -38,12 +40,11 @@ class SqliteDeliveries:
     def __init__(self, path: Path) -> None:
         self._db = open_writer(path, "deliveries")
         self._cursor = self._db.cursor()
-        self._checkpointer = Checkpointer(path)
+        self._checkpointer = Checkpointer(path, self._db)
         self._rooms: OrderedDict[str, tuple[Room | None, dict[str, int]]] = OrderedDict()
         self._memories: dict[str, Memory] = {}
         self._present: dict[str, tuple[str, int]] = {}
         self._number: int = self._one(query("deliveries.last")) or 0
-        self._commits = 0
 
     # --- rooms ----------------------------------------------------------------------------------
 
@@ -265,6 +266,8 @@ class SqliteDeliveries:
             self._rooms.popitem(last=False)
 
     def _transaction(self, write: Callable[[], Any]) -> None:
+        if self._checkpointer.failed is not None:
+            raise StoreFailed(f"deliveries.db: {self._checkpointer.failed}; restart after the disk is sound")
         self._db.execute("BEGIN IMMEDIATE")
         try:
             write()
@@ -273,9 +276,7 @@ class SqliteDeliveries:
             if not self._db.get_autocommit():
                 self._db.execute("ROLLBACK")
             raise
-        self._commits += 1
-        if self._commits % 16 == 0:
-            self._checkpointer.nudge()
+        self._checkpointer.tidy()
 
     def _one(self, statement: str, values: Sequence[Any] = ()) -> Any:
         row = self._db.execute(statement, values).fetchone()

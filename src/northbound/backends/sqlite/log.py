@@ -5,6 +5,7 @@ the log stops taking anything until it is opened again: what such a sync left on
 """
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import os
@@ -16,10 +17,13 @@ from typing import Any
 
 import apsw
 import msgspec
+import structlog
 
-from northbound.backends.sqlite.database import Checkpointer, open_writer, query
+from northbound.backends.sqlite.checkpoint import Checkpointer
+from northbound.backends.sqlite.database import open_writer, query
 from northbound.backends.sqlite.reader import event_id, micros
-from northbound.model.errors import HubError, Overloaded, StoreFailed
+from northbound.logic.entry import write_event
+from northbound.model.errors import Overloaded, StoreFailed
 from northbound.model.event import Event
 from northbound.model.log import Appended, Logged, Origin, Receipt, partition_of, room_key
 
@@ -30,6 +34,10 @@ PENDING_BYTES = 64 * 1024 * 1024
 WAL_CAP = 1024 * 1024 * 1024  # bytes; a write-ahead log that a foreign reader keeps growing (S7)
 QUARANTINE_KEPT = 200  # per source and error code
 FORGET_CHUNK = 500  # ids looked at per idle pass
+
+# Input/output errors that mean no space, before anything was written: as harmless as a full disk.
+SPACE_ERRORS = frozenset({apsw.SQLITE_IOERR_SHMSIZE, apsw.SQLITE_IOERR_SHMOPEN, apsw.SQLITE_IOERR_NOMEM})
+log = structlog.get_logger()
 
 _ENCODER = msgspec.json.Encoder()
 _EVENT = msgspec.json.Decoder(Event)
@@ -70,7 +78,7 @@ class SqliteLog:
         self._failed: str | None = None
         self.commits = 0
         self.rows = 0
-        self._checkpointer = Checkpointer(path)
+        self._checkpointer = Checkpointer(path, self._db)
         self._thread = threading.Thread(target=self._work, name="log-writer", daemon=True)
         self._thread.start()
 
@@ -78,12 +86,14 @@ class SqliteLog:
 
     async def append(self, receipt: Receipt, events: Sequence[Event]) -> Appended:
         """Store *receipt* with its *events*; durable when it returns."""
+        bodies = [write_event(event) for event in events]
         size = len(receipt.request.body) + 512
-        return await self._submit(lambda: self._append_rows(receipt, events), size)
+        return await self._submit(lambda: self._append_rows(receipt, events, bodies), size)
 
     async def conclude(self, entries: Sequence[Logged]) -> int:
         """Store derived *entries* under their ids, each once."""
-        return await self._submit(lambda: self._conclude_rows(entries), 512 * len(entries))
+        bodies = [write_event(entry.event) for entry in entries]
+        return await self._submit(lambda: self._conclude_rows(entries, bodies), 512 * len(entries))
 
     async def quarantine(self, receipt: Receipt, code: str, message: str) -> None:
         """Keep a refused request as a sample."""
@@ -143,35 +153,41 @@ class SqliteLog:
                 self._forget_old()
                 continue
             self._commit(batch)
-            try:
-                batch[0].future.get_loop().call_soon_threadsafe(_tell, batch)
-            except RuntimeError:  # the loop is gone: nobody waits for the answer any more
-                return
+            _answer(batch)
+            self._checkpointer.tidy()
 
     # --- one transaction ------------------------------------------------------------------------
 
     def _commit(self, batch: list[_Item]) -> None:
         before = (self._offset, self._chain, self._receipt)
-        if self._failed is not None or self._checkpointer.wal_bytes > WAL_CAP:
-            reason = self._failed or "the write-ahead log is over its cap; a foreign reader holds it open"
-            _fail(batch, StoreFailed(f"nothing was stored: {reason}"))
+        reason = self._refusal()
+        if reason is not None:
+            _fail(batch, reason)
             return
         try:
             self._transaction(batch)
-        except (apsw.FullError, apsw.BusyError) as error:
+        except Exception as error:  # noqa: BLE001 - every caller is told, whatever it was; the thread goes on
             self._offset, self._chain, self._receipt = before
-            _fail(batch, StoreFailed(f"nothing was stored: {_plain(error)}"))
-        except (apsw.IOError, apsw.CorruptError, apsw.NotADBError) as error:
-            self._offset, self._chain, self._receipt = before
-            self._failed = f"{_plain(error)}; restart after the disk is sound"
-            _fail(batch, StoreFailed(f"nothing was stored: {self._failed}"))
-        except Exception as error:  # noqa: BLE001 - one bad row must not fail its neighbours: try them one by one
-            self._offset, self._chain, self._receipt = before
-            if len(batch) == 1:
-                _fail(batch, StoreFailed(f"nothing was stored: {_plain(error)}"))
-            else:
+            if _is_disk_unsound(error):
+                self._failed = f"{_plain(error)}; restart after the disk is sound"
+                _fail(batch, self._failed)
+            elif len(batch) == 1 or isinstance(error, apsw.FullError | apsw.BusyError | apsw.IOError):
+                _fail(batch, _plain(error))
+            else:  # one bad row must not fail its neighbours
                 for item in batch:
                     self._commit([item])
+            return
+        self._ring()
+
+    def _refusal(self) -> str | None:
+        """Return why nothing may be stored now, or None."""
+        if self._failed is None and self._checkpointer.failed is not None:
+            self._failed = f"{self._checkpointer.failed}; restart after the disk is sound"
+        if self._failed is not None:
+            return self._failed
+        if self._checkpointer.wal_bytes > WAL_CAP and self._checkpointer.is_held():
+            return "the write-ahead log is over its cap; a foreign reader holds it open"
+        return None
 
     def _transaction(self, batch: list[_Item]) -> None:
         self._db.execute("BEGIN IMMEDIATE")
@@ -185,11 +201,15 @@ class SqliteLog:
             raise
         self.commits += 1
         self.rows += len(batch)
-        self._on_commit()
-        if self.commits % 16 == 0:
-            self._checkpointer.nudge()
 
-    def _append_rows(self, receipt: Receipt, events: Sequence[Event]) -> Appended:
+    def _ring(self) -> None:
+        """Tell the followers; what is stored is stored, whether they hear it or not."""
+        try:
+            self._on_commit()
+        except Exception:
+            log.exception("log.bell_failed")
+
+    def _append_rows(self, receipt: Receipt, events: Sequence[Event], bodies: Sequence[bytes]) -> Appended:
         self._receipt += 1
         number, when, salt = self._receipt, micros(receipt.received_at), os.urandom(16)
         request = receipt.request
@@ -210,11 +230,11 @@ class SqliteLog:
         )
         ids: list[str] = []
         duplicates = conflicts = 0
-        for event in events:
+        for event, body in zip(events, bodies, strict=True):
             words = hashlib.blake2b(event.vendor, digest_size=8).digest() if event.dedupe_key else b""
             known = self._known(receipt, event, words, number) if event.dedupe_key else None
             if known is None:
-                entry = self._entry(receipt, event, number, when, salt)
+                entry = self._entry(receipt, event, body, number, when, salt)
                 ids.append(entry)
                 self._remember(receipt, event, words)
             duplicates += known is True
@@ -247,8 +267,7 @@ class SqliteLog:
             query("events.seen_add"), (receipt.source_id, event.dedupe_key, self._offset, expires, words)
         )
 
-    def _entry(self, receipt: Receipt, event: Event, number: int, when: int, salt: bytes) -> str:
-        body = _ENCODER.encode(event)
+    def _entry(self, receipt: Receipt, event: Event, body: bytes, number: int, when: int, salt: bytes) -> str:
         digest = hashlib.sha256(salt + receipt.request.body + body).digest()
         key = room_key(receipt.source_id, event)
         self._add(
@@ -303,13 +322,13 @@ class SqliteLog:
             ),
         )
 
-    def _conclude_rows(self, entries: Sequence[Logged]) -> int:
+    def _conclude_rows(self, entries: Sequence[Logged], bodies: Sequence[bytes]) -> int:
         new = 0
-        for entry in entries:
+        for entry, body in zip(entries, bodies, strict=True):
             key = f"derived|{entry.id}"
             if self._cursor.execute(query("events.seen_get"), (entry.source_id, key)).fetchone() is not None:
                 continue
-            body, salt = _ENCODER.encode(entry.event), os.urandom(16)
+            salt = os.urandom(16)
             self._add(
                 key=room_key(entry.source_id, entry.event),
                 identity=entry.id,
@@ -349,13 +368,23 @@ class SqliteLog:
 
     def _forget_old(self) -> None:
         """Forget expired event ids, a chunk at a time, while nothing else is to do."""
+        if self._refusal() is not None:
+            return
+        try:
+            self._forget_chunk()
+        except apsw.Error as error:
+            if _is_disk_unsound(error):
+                self._failed = f"{_plain(error)}; restart after the disk is sound"
+            log.warning("log.not_forgotten", reason=_plain(error))
+
+    def _forget_chunk(self) -> None:
         now = datetime.now(UTC).timestamp()
         rows: list[Any] = self._db.execute(query("events.seen_expired"), (*self._forget_from, FORGET_CHUNK)).fetchall()
-        self._forget_from = (rows[-1][0], rows[-1][1]) if len(rows) == FORGET_CHUNK else ("", "")
         old = [(source_id, key) for source_id, key, expires in rows if expires < now]
         if old:
             with self._db:
                 self._db.executemany(query("events.seen_forget"), old)
+        self._forget_from = (rows[-1][0], rows[-1][1]) if len(rows) == FORGET_CHUNK else ("", "")
 
     def _about(self, name: str) -> str | None:
         row = self._db.execute(query("events.about_get"), (name,)).fetchone()
@@ -372,15 +401,29 @@ class SqliteLog:
         return row[0] if row else None
 
 
+def _answer(batch: list[_Item]) -> None:
+    """Tell every caller in its loop's thread; a loop that is gone has nobody waiting any more."""
+    for loop in {item.future.get_loop() for item in batch}:
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(_tell, [item for item in batch if item.future.get_loop() is loop])
+
+
 def _tell(batch: list[_Item]) -> None:
     for item in batch:
         if not item.future.done():
             item.future.set_result(item.result)
 
 
-def _fail(batch: list[_Item], error: HubError) -> None:
-    for item in batch:
-        item.result = error
+def _fail(batch: list[_Item], reason: str) -> None:
+    for item in batch:  # an error each: a shared one would gather the traceback of every caller
+        item.result = StoreFailed(f"nothing was stored: {reason}")
+
+
+def _is_disk_unsound(error: Exception) -> bool:
+    """Tell whether it is not known any more what the disk holds."""
+    if isinstance(error, apsw.IOError):
+        return getattr(error, "extendedresult", 0) not in SPACE_ERRORS
+    return isinstance(error, apsw.CorruptError | apsw.NotADBError)
 
 
 def _plain(error: Exception) -> str:

@@ -41,7 +41,7 @@ CREATE TABLE seen (
 ) WITHOUT ROWID;
 
 -- Receipts that brought an event already known (R1: one event, every receipt visible).
-CREATE TABLE repeats (receipt_id INTEGER NOT NULL, offset INTEGER NOT NULL, PRIMARY KEY (receipt_id, offset)) WITHOUT ROWID;
+CREATE TABLE repeats (offset INTEGER NOT NULL, receipt_id INTEGER NOT NULL, PRIMARY KEY (offset, receipt_id)) WITHOUT ROWID;
 
 -- What did not get into the log, bounded per source.
 CREATE TABLE quarantine (
