@@ -1,0 +1,197 @@
+"""Rooms and deliveries in memory, each call one step like a transaction."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from northbound.model.delivery import (
+    Attempt,
+    Dead,
+    Delivery,
+    DeliveryState,
+    Done,
+    Lane,
+    NextStep,
+    RetryAt,
+)
+from northbound.model.room import DayStats, Memory, Room, Tally
+from northbound.ports import Waiting
+
+_EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+
+
+class MemoryDeliveries:
+    """The rooms, the routing cursor, and what is on its way."""
+
+    def __init__(self) -> None:
+        self.rooms: dict[str, Room] = {}
+        self.past: dict[tuple[str, int], Room] = {}
+        self.losses: dict[tuple[str, str, str, str], int] = {}
+        self.attempts: list[tuple[int, Attempt]] = []
+        self._cursor = -1
+        self._memories: dict[str, Memory] = {}
+        self._sent: dict[tuple[str, str], int] = {}  # (endpoint, room key) -> place in the room's log
+        self._deliveries: dict[int, Delivery] = {}  # by number, in routing order
+        self._commands: dict[str, bytes] = {}
+        self._stopped: dict[str, tuple[str, datetime]] = {}
+        self._days: dict[tuple[str, str], DayStats] = {}
+        self._members: set[tuple[str, str, str]] = set()
+        self._present: dict[str, int] = {}
+
+    # --- rooms ----------------------------------------------------------------------------------
+
+    def cursor(self) -> int:
+        """Return the offset up to which the log was folded and routed, -1 at the beginning."""
+        return self._cursor
+
+    def room(self, key: str) -> Room | None:
+        """Return the newest instance of the room."""
+        return self.rooms.get(key)
+
+    def memory(self, source_id: str) -> Memory:
+        """Return what derivation remembers of a source."""
+        return self._memories.get(source_id, Memory())
+
+    def last_sent(self, endpoint_id: str, key: str) -> int | None:
+        """Return the last place of the room's log that the endpoint was sent."""
+        return self._sent.get((endpoint_id, key))
+
+    def commit(
+        self,
+        *,
+        cursor: int,
+        rooms: dict[str, Room],
+        memories: dict[str, Memory],
+        deliveries: Sequence[Delivery],
+        tallies: Sequence[tuple[str, Tally]] = (),
+        losses: Sequence[tuple[str, str, str, str]] = (),
+        past: Sequence[tuple[str, Room]] = (),
+    ) -> list[int]:
+        """Store it all at once; return the numbers of *deliveries*."""
+        counted, lost, over = list(tallies), list(losses), list(past)  # what cannot be read fails before any change
+        numbers = self.add(deliveries)
+        self._sent |= {(one.endpoint_id, one.order_key): one.seq for one in deliveries if one.lane is Lane.LIVE}
+        self.rooms |= rooms
+        self._memories |= memories
+        self.past |= {(key, room.instance): room for key, room in over}
+        for loss in lost:
+            self.losses[loss] = self.losses.get(loss, 0) + 1
+        for app_id, tally in counted:
+            self._count(app_id, tally)
+        self._cursor = cursor
+        return numbers
+
+    # --- deliveries -----------------------------------------------------------------------------
+
+    def waiting(self) -> list[Waiting]:
+        """Return all that wait, in the order they were routed."""
+        return [
+            Waiting(
+                number=number,
+                endpoint_id=one.endpoint_id,
+                order_key=one.order_key,
+                lane=one.lane,
+                due_at=one.due_at,
+                created_at=one.created_at,
+                attempts=one.attempts,
+            )
+            for number, one in self._deliveries.items()
+            if one.state is DeliveryState.WAITING
+        ]
+
+    def load(self, number: int) -> Delivery | None:
+        """Return the delivery with what has become of it so far."""
+        return self._deliveries.get(number)
+
+    def settle(self, outcomes: Sequence[tuple[int, Attempt | None, NextStep, Lane, int]]) -> None:
+        """Store each (number, attempt, next step, lane from now on, attempts so far)."""
+        for number, attempt, step, lane, attempts in list(outcomes):
+            if attempt is not None:
+                self.attempts.append((number, attempt))
+            if number in self._deliveries:
+                self._deliveries[number] = _settled(self._deliveries[number], step, lane, attempts)
+
+    def dead(self, endpoint_id: str | None, after: int, limit: int) -> list[tuple[int, Delivery]]:
+        """Return dead letters after a number, of one endpoint or all."""
+        return [
+            (number, one)
+            for number, one in self._deliveries.items()
+            if number > after and one.state is DeliveryState.DEAD and endpoint_id in {None, one.endpoint_id}
+        ][:limit]
+
+    def between(
+        self, endpoint_id: str, since: datetime, until: datetime, after: int, limit: int
+    ) -> list[tuple[int, Delivery]]:
+        """Return the deliveries of an endpoint routed in a span, after a number; replays of them are left out."""
+        return [
+            (number, one)
+            for number, one in self._deliveries.items()
+            if number > after
+            and one.endpoint_id == endpoint_id
+            and since <= one.created_at < until
+            and one.lane is not Lane.REPLAY
+        ][:limit]
+
+    def add(self, deliveries: Sequence[Delivery], *, command_id: str | None = None, result: Any = None) -> list[int]:
+        """Store deliveries, with the command that asked for them and its result."""
+        new = list(deliveries)
+        first = len(self._deliveries) + 1
+        numbers = list(range(first, first + len(new)))
+        self._deliveries |= dict(zip(numbers, new, strict=True))
+        if command_id is not None:
+            self._commands[command_id] = msgspec.json.encode(result)
+        return numbers
+
+    def command_result(self, command_id: str) -> Any | None:
+        """Return the result of a command that was carried out, or None."""
+        found = self._commands.get(command_id)
+        return None if found is None else msgspec.json.decode(found)
+
+    # --- endpoints, figures ---------------------------------------------------------------------
+
+    def stop_endpoint(self, endpoint_id: str, reason: str, now: datetime) -> None:
+        """Note that an endpoint stopped by itself."""
+        self._stopped[endpoint_id] = (reason, now)
+
+    def start_endpoint(self, endpoint_id: str) -> None:
+        """Forget that an endpoint stopped by itself."""
+        self._stopped.pop(endpoint_id, None)
+
+    def stopped(self) -> dict[str, tuple[str, datetime]]:
+        """Return the endpoints that stopped by themselves: why and when."""
+        return dict(self._stopped)
+
+    def day(self, app_id: str, day: str) -> DayStats | None:
+        """Return one app's figures of a day."""
+        return self._days.get((app_id, day))
+
+    def _count(self, app_id: str, tally: Tally) -> None:
+        new = {(app_id, tally.day, member) for member in tally.members} - self._members
+        self._members |= new
+        present = max(0, self._present.get(app_id, 0) + tally.present_delta)
+        self._present[app_id] = present
+        was = self._days.get((app_id, tally.day), DayStats(app_id=app_id, day=tally.day))
+        self._days[app_id, tally.day] = replace(
+            was,
+            meetings=was.meetings + tally.meetings,
+            meeting_seconds=was.meeting_seconds + tally.meeting_seconds,
+            participant_seconds=was.participant_seconds + tally.participant_seconds,
+            joins=was.joins + tally.joins,
+            members=was.members + len(new),
+            peak=max(was.peak, present),
+        )
+
+
+def _settled(one: Delivery, step: NextStep, lane: Lane, attempts: int) -> Delivery:
+    made = replace(one, lane=lane, attempts=attempts, possible_duplicate=attempts > 0)
+    match step:
+        case Done():
+            return replace(made, state=DeliveryState.DELIVERED, due_at=_EPOCH, reason=None)
+        case RetryAt(due_at=due_at, reason=reason):
+            return replace(made, state=DeliveryState.WAITING, due_at=due_at, reason=reason)
+        case Dead(reason=reason, drop=drop):
+            state = DeliveryState.DROPPED if drop else DeliveryState.DEAD
+            return replace(made, state=state, due_at=_EPOCH, reason=reason)
