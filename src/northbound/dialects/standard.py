@@ -55,6 +55,12 @@ NEEDED: dict[EventType, tuple[str, ...]] = {
 }
 
 
+class _Named(msgspec.Struct, frozen=True):
+    """A CloudEvent as far as sending it needs to know."""
+
+    id: msgspec.Raw = msgspec.Raw()
+
+
 class Said(msgspec.Struct, frozen=True, kw_only=True):
     """Member `data` of our own CloudEvents; `dialect` is the wire the event first came by."""
 
@@ -136,15 +142,14 @@ class Standard(Dialect):
 
     def encode(self, views: Sequence[View], endpoint: Endpoint) -> Request:
         (view,) = views
-        message_id = _text(members(view.words), "id") or ""
+        message_id = _text({"id": msgspec.json.decode(view.words, type=_Named).id}, "id") or ""
         headers = (("content-type", JSON_MODE), ("webhook-id", _header_text(message_id)))
         return Request(method="POST", url=endpoint.url, headers=headers, body=bytes(view.words))
 
     def sign(self, request: Request, endpoint: Endpoint, now: datetime, entropy: bytes) -> Request:
         timestamp = str(int(now.timestamp()))
-        request = request.adding(("webhook-timestamp", timestamp))
         if not endpoint.keys:
-            return request
+            return request.adding(("webhook-timestamp", timestamp))
         secrets = _secrets(endpoint.keys, now)
         if not secrets:
             raise InvalidInput(
@@ -152,7 +157,7 @@ class Standard(Dialect):
             )
         message_id = request.header("webhook-id") or ""
         signatures = [signature(message_id, timestamp, request.body, secret) for secret in secrets]
-        return request.adding(("webhook-signature", " ".join(signatures)))
+        return request.adding(("webhook-timestamp", timestamp), ("webhook-signature", " ".join(signatures)))
 
 
 def _secrets(keys: Sequence[Key], now: datetime) -> list[bytes]:
@@ -336,7 +341,7 @@ def _present(words: dict[str, Any]) -> dict[str, Any]:
 
 def _header_text(message_id: str) -> str:
     """Return an id as a header can carry it: visible ASCII as it is, anything else percent-encoded."""
-    visible = all("!" <= character <= "~" for character in message_id)
+    visible = message_id.isascii() and message_id.isprintable() and " " not in message_id
     return message_id if visible else percent(message_id)
 
 

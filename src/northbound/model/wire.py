@@ -35,7 +35,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     def adding(self, *headers: tuple[str, str]) -> Self:
         """Return a copy with *headers* set, replacing same-named ones."""
         names = {name.lower() for name, _ in headers}
-        kept = tuple(pair for pair in self.headers if pair[0].lower() not in names)
+        kept = [pair for pair in self.headers if pair[0].lower() not in names]
         return msgspec.structs.replace(self, headers=(*kept, *headers))
 
 
