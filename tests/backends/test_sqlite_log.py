@@ -472,6 +472,22 @@ def test_a_caller_that_gave_up_does_not_stop_the_writer(tmp_path: Path) -> None:
         assert reader.head() == 1
 
 
+def test_a_step_of_routing_is_one_transaction(tmp_path: Path) -> None:
+    """The cursor is never on disk without what it led to, nor that without the cursor (law 3)."""
+    commits = 0
+
+    def committed() -> bool:
+        nonlocal commits
+        commits += 1
+        return False
+
+    with closing(SqliteDeliveries(tmp_path / "deliveries.db")) as store:
+        store._db.set_commit_hook(committed)
+        store.commit(cursor=4, rooms={}, memories={}, deliveries=[delivery(1)], losses=[("ep_1", "lost", "x", "y")])
+
+        assert (commits, store.cursor(), len(store.waiting())) == (1, 4, 1)
+
+
 def test_repeats_are_found_by_their_entry(tmp_path: Path) -> None:
     """Without reading every repeat there ever was."""
     with opened(tmp_path / "events.db") as (writer, reader):
