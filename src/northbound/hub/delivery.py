@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +10,7 @@ import msgspec
 import prometheus_client as prometheus
 import structlog
 from msgspec.structs import replace
+from prometheus_client.core import CounterMetricFamily
 
 from northbound.backends.curl import CurlSender
 from northbound.backends.sqlite.control import SqliteControlReader
@@ -50,12 +51,7 @@ class Delivering:
         self.changed: list[str] = []
         self.counts: Counter[tuple[str, str, str]] = Counter()
         self.registry = prometheus.CollectorRegistry()
-        self._attempts = prometheus.Counter(
-            "northbound_delivery_attempts",
-            "Tries by endpoint, dialect and how they ended",
-            ["endpoint", "dialect", "result"],
-            registry=self.registry,
-        )
+        self.registry.register(self)
         self._seconds = prometheus.Histogram(
             "northbound_delivery_seconds", "Time from being stored to being accepted", registry=self.registry
         )
@@ -98,7 +94,6 @@ class Delivering:
         result = "accepted" if isinstance(step, Done) else "dead" if isinstance(step, Dead) else "retry"
         endpoint = settled.endpoint
         self.counts[endpoint.id, endpoint.dialect, result] += 1
-        self._attempts.labels(endpoint.id, endpoint.dialect, result).inc()
         exchange = settled.attempt.exchange
         if result == "accepted":
             self._seconds.observe((exchange.started_at - settled.delivery.created_at).total_seconds())
@@ -114,6 +109,17 @@ class Delivering:
             reason=settled.attempt.verdict.reason,
             ms=exchange.duration_ms,
         )
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """Say the counts as metrics."""
+        attempts = CounterMetricFamily(
+            "northbound_delivery_attempts",
+            "Tries by endpoint, dialect and how they ended",
+            labels=["endpoint", "dialect", "result"],
+        )
+        for key, number in self.counts.items():
+            attempts.add_metric(key, number)
+        yield attempts
 
     def test_event(self, endpoint_id: str, now: Any) -> list[Delivery]:
         """Return a well-formed test delivery for the endpoint."""
@@ -148,7 +154,15 @@ async def main(config: Config, folder: Folder) -> None:
     async def conclude(entries: Sequence[Logged]) -> int:
         return await intake.call(do="conclude", entries=list(entries))
 
-    follow = Follow(SqliteLogReader(folder.events), store, all_dialects(), lambda: hub.table, conclude, deliver.take)
+    follow = Follow(
+        SqliteLogReader(folder.events),
+        store,
+        all_dialects(),
+        lambda: hub.table,
+        conclude,
+        deliver.take,
+        commit=store.commit_aside,
+    )
 
     def started(endpoint_id: str) -> None:
         hub.start(endpoint_id)

@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import gc
 import logging
 import os
 import signal
@@ -22,6 +23,7 @@ from northbound.model.app import Registry
 REFRESH = timedelta(milliseconds=500)  # how late a change of the registry may be seen when the bell is lost
 CONFIG_VARIABLE = "_NORTHBOUND_CONFIG"
 PR_SET_PDEATHSIG = 1
+GARBAGE_AFTER = 10_000  # new objects before their collection: nearly all of ours die without one
 
 
 def run_process(main: Callable[[Config, Folder], Coroutine[Any, Any, None]]) -> None:
@@ -29,6 +31,8 @@ def run_process(main: Callable[[Config, Folder], Coroutine[Any, Any, None]]) -> 
     config = msgspec.json.decode(os.environ[CONFIG_VARIABLE], type=Config)
     leave_with_parent()
     set_up_logging(config)
+    gc.freeze()  # what is imported lives as long as the process: no collection need look at it
+    gc.set_threshold(GARBAGE_AFTER, 20, 50)
     uvloop.run(_until_stopped(main(config, Folder(config.data))))
 
 

@@ -1,7 +1,14 @@
-"""Rooms and deliveries on SQLite: the cursor moves in the transaction that stores what it led to (law 3)."""
+"""Rooms and deliveries on SQLite: the cursor moves in the transaction that stores what it led to (law 3).
 
+What follows the log and what was sent may be written in a thread, so that the loop goes on while the disk works; reads
+have a connection of their own.
+"""
+
+import asyncio
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -9,29 +16,27 @@ from typing import Any
 import msgspec
 
 from northbound.backends.sqlite.checkpoint import Checkpointer
-from northbound.backends.sqlite.database import open_writer, query
+from northbound.backends.sqlite.database import open_reader, open_writer, query
+from northbound.backends.sqlite.many import execute_rows
 from northbound.backends.sqlite.reader import from_micros, micros
-from northbound.model.delivery import (
-    Attempt,
-    Dead,
-    Delivery,
-    DeliveryState,
-    Done,
-    Failure,
-    Lane,
-    NextStep,
-    RetryAt,
+from northbound.backends.sqlite.rows import (
+    Row,
+    Sums,
+    attempt_row,
+    delivery_of,
+    delivery_rows,
+    loss_rows,
+    settled_row,
 )
+from northbound.model.delivery import Attempt, Delivery, Lane, NextStep
 from northbound.model.errors import StoreFailed
 from northbound.model.room import Memory, Room, Tally
-from northbound.model.wire import Response
 from northbound.ports import Waiting
 
 ROOMS_CACHED = 20_000  # rooms kept in memory; the others are read again when they speak
 _ENCODE = msgspec.json.Encoder().encode
 _ROOM = msgspec.json.Decoder(Room).decode
 _MEMORY = msgspec.json.Decoder(Memory).decode
-_DELIVERY = msgspec.json.Decoder(Delivery).decode
 
 
 class SqliteDeliveries:
@@ -40,6 +45,9 @@ class SqliteDeliveries:
     def __init__(self, path: Path) -> None:
         self._db = open_writer(path, "deliveries")
         self._cursor = self._db.cursor()
+        self._turn = threading.Lock()  # one transaction at a time
+        self._thread = ThreadPoolExecutor(1, "deliveries-writer")
+        self._reader = open_reader(path)
         self._checkpointer = Checkpointer(path, self._db)
         self._rooms: OrderedDict[str, tuple[Room | None, dict[str, int]]] = OrderedDict()
         self._memories: dict[str, Memory] = {}
@@ -80,54 +88,88 @@ class SqliteDeliveries:
         past: Sequence[tuple[str, Room]] = (),
     ) -> list[int]:
         """Store it all in one transaction; return the numbers of *deliveries*."""
+        numbers, write, after = self._committing(cursor, rooms, memories, deliveries, tallies, losses, past)
+        self._transaction(write)
+        after()
+        return numbers
+
+    async def commit_aside(
+        self,
+        *,
+        cursor: int,
+        rooms: dict[str, Room],
+        memories: dict[str, Memory],
+        deliveries: Sequence[Delivery],
+        tallies: Sequence[tuple[str, Tally]] = (),
+        losses: Sequence[tuple[str, str, str, str]] = (),
+        past: Sequence[tuple[str, Room]] = (),
+    ) -> list[int]:
+        """Do what `commit` does without holding up the loop; one at a time."""
+        numbers, write, after = self._committing(cursor, rooms, memories, deliveries, tallies, losses, past)
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._transaction, write)
+        after()
+        return numbers
+
+    def _committing(
+        self,
+        cursor: int,
+        rooms: dict[str, Room],
+        memories: dict[str, Memory],
+        deliveries: Sequence[Delivery],
+        tallies: Sequence[tuple[str, Tally]],
+        losses: Sequence[tuple[str, str, str, str]],
+        past: Sequence[tuple[str, Room]],
+    ) -> tuple[list[int], Callable[[], None], Callable[[], None]]:
+        """Return the numbers of *deliveries*, what to write, and what to remember once it is written."""
         sent: dict[str, dict[str, int]] = {}
         for delivery in deliveries:
             if delivery.lane is Lane.LIVE:
-                known = sent.setdefault(delivery.order_key, dict(self._room(delivery.order_key)[1]))
+                known = sent.get(delivery.order_key)
+                if known is None:
+                    known = sent[delivery.order_key] = dict(self._room(delivery.order_key)[1])
                 known[delivery.endpoint_id] = delivery.seq
         touched = {key: self._room(key)[0] for key in sent} | rooms
-        numbers = list(range(self._number + 1, self._number + 1 + len(deliveries)))
+        kept = {key: (room, sent.get(key) or self._room(key)[1]) for key, room in touched.items()}
+        numbers = self._numbers(len(deliveries))
         present = dict(self._present)
+        sums = Sums(tallies, present, self._last_present)
+        tables: list[tuple[str, list[Row]]] = [
+            (
+                "deliveries.room_put",
+                [(key, int(room.open), _ENCODE(room), _ENCODE(places)) for key, (room, places) in kept.items() if room],
+            ),
+            ("deliveries.room_past", [(key, room.instance, _ENCODE(room)) for key, room in past]),
+            ("deliveries.memory_put", [(source, _ENCODE(memory)) for source, memory in memories.items()]),
+            ("deliveries.add", delivery_rows(numbers, deliveries)),
+            ("deliveries.day_room_add", sums.rooms),
+            ("deliveries.loss_add", loss_rows(losses)),
+            ("deliveries.cursor_set", [("log", cursor)]),
+        ]
 
         def write() -> None:
-            self._cursor.executemany(
-                query("deliveries.room_put"),
-                [
-                    (key, int(room.open), _ENCODE(room), _ENCODE(sent.get(key) or self._room(key)[1]))
-                    for key, room in touched.items()
-                    if room is not None
-                ],
-            )
-            self._cursor.executemany(
-                query("deliveries.room_past"), [(key, room.instance, _ENCODE(room)) for key, room in past]
-            )
-            self._cursor.executemany(
-                query("deliveries.memory_put"), [(source, _ENCODE(memory)) for source, memory in memories.items()]
-            )
-            self._add(numbers, deliveries)
-            self._count(tallies, present)
-            self._cursor.executemany(query("deliveries.loss_add"), _counted(losses))
-            self._cursor.execute(query("deliveries.cursor_set"), ("log", cursor))
+            for name, rows in tables:
+                execute_rows(self._cursor, query(name), rows)
+            self._add_days(sums)
 
-        self._transaction(write)
-        self._number += len(deliveries)
-        self._present = present
-        self._memories.update(memories)
-        for key, room in touched.items():
-            self._keep(key, (room, sent.get(key) or self._room(key)[1]))
-        return numbers
+        def after() -> None:
+            self._present = present
+            self._memories.update(memories)
+            for key, found in kept.items():
+                self._keep(key, found)
+
+        return numbers, write, after
 
     def add(self, deliveries: Sequence[Delivery], *, command_id: str | None = None, result: Any = None) -> list[int]:
         """Store deliveries that do not come from routing (replays), with the command that asked for them."""
-        numbers = list(range(self._number + 1, self._number + 1 + len(deliveries)))
+        numbers = self._numbers(len(deliveries))
+        rows = delivery_rows(numbers, deliveries)
 
         def write() -> None:
-            self._add(numbers, deliveries)
+            execute_rows(self._cursor, query("deliveries.add"), rows)
             if command_id is not None:
                 self._cursor.execute(query("deliveries.command_put"), (command_id, _ENCODE(result), 0))
 
         self._transaction(write)
-        self._number += len(deliveries)
         return numbers
 
     def command_result(self, command_id: str) -> Any | None:
@@ -139,7 +181,7 @@ class SqliteDeliveries:
 
     def waiting(self) -> list[Waiting]:
         """Return all that wait, in the order they were routed."""
-        rows: list[Any] = self._db.execute(query("deliveries.waiting")).fetchall()
+        rows: list[Any] = self._reader.execute(query("deliveries.waiting")).fetchall()
         return [
             Waiting(
                 number=row[0],
@@ -155,12 +197,12 @@ class SqliteDeliveries:
 
     def load(self, number: int) -> Delivery | None:
         """Return the delivery with what has become of it so far."""
-        row = self._db.execute(query("deliveries.get"), (number,)).fetchone()
+        row = self._reader.execute(query("deliveries.get"), (number,)).fetchone()
         return None if row is None else delivery_of(row)
 
     def dead(self, endpoint_id: str | None, after: int, limit: int) -> list[tuple[int, Delivery]]:
         """Return dead letters after a number, of one endpoint or all."""
-        rows: list[Any] = self._db.execute(query("deliveries.dead"), (endpoint_id, after, limit)).fetchall()
+        rows: list[Any] = self._reader.execute(query("deliveries.dead"), (endpoint_id, after, limit)).fetchall()
         return [(row[0], delivery_of(row)) for row in rows]
 
     def between(
@@ -168,20 +210,27 @@ class SqliteDeliveries:
     ) -> list[tuple[int, Delivery]]:
         """Return the deliveries of an endpoint routed in a span, after a number; replays of them are left out."""
         values = (endpoint_id, micros(since), micros(until), after, limit)
-        rows: list[Any] = self._db.execute(query("deliveries.between"), values).fetchall()
+        rows: list[Any] = self._reader.execute(query("deliveries.between"), values).fetchall()
         return [(row[0], delivery_of(row)) for row in rows]
 
     def settle(self, outcomes: Sequence[tuple[int, Attempt | None, NextStep, Lane, int]]) -> None:
         """Store each (number, attempt, next step, lane from now on, attempts so far) in one transaction."""
+        self._transaction(self._settling(outcomes))
+
+    async def settle_aside(self, outcomes: Sequence[tuple[int, Attempt | None, NextStep, Lane, int]]) -> None:
+        """Settle without holding up the loop; on disk when it returns."""
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._thread, self._transaction, self._settling(outcomes))
+
+    def _settling(self, outcomes: Sequence[tuple[int, Attempt | None, NextStep, Lane, int]]) -> Callable[[], None]:
+        attempts = [attempt_row(number, attempt) for number, attempt, *_ in outcomes if attempt is not None]
+        settled = [settled_row(*outcome) for outcome in outcomes]
 
         def write() -> None:
-            self._cursor.executemany(
-                query("deliveries.attempt_add"),
-                [_attempt_row(number, attempt) for number, attempt, *_ in outcomes if attempt is not None],
-            )
-            self._cursor.executemany(query("deliveries.settle"), [_settled_row(*outcome) for outcome in outcomes])
+            execute_rows(self._cursor, query("deliveries.attempt_add"), attempts)
+            execute_rows(self._cursor, query("deliveries.settle"), settled)
 
-        self._transaction(write)
+        return write
 
     def stop_endpoint(self, endpoint_id: str, reason: str, now: datetime) -> None:
         """Note that an endpoint stopped by itself."""
@@ -195,7 +244,7 @@ class SqliteDeliveries:
 
     def stopped(self) -> dict[str, tuple[str, datetime]]:
         """Return the endpoints that stopped by themselves: why and when."""
-        rows: list[Any] = self._db.execute(query("deliveries.stopped_all")).fetchall()
+        rows: list[Any] = self._reader.execute(query("deliveries.stopped_all")).fetchall()
         return {row[0]: (row[1], from_micros(row[2])) for row in rows}
 
     def trim(self, before: datetime, limit: int = 2000) -> None:
@@ -204,57 +253,34 @@ class SqliteDeliveries:
 
     def close(self) -> None:
         """Close the database."""
+        self._thread.shutdown()
         self._checkpointer.close()
+        self._reader.close()
         self._db.close()
 
     # --- inside ---------------------------------------------------------------------------------
 
-    def _add(self, numbers: Sequence[int], deliveries: Sequence[Delivery]) -> None:
-        self._cursor.executemany(
-            query("deliveries.add"),
-            [
-                (
-                    number,
-                    one.id,
-                    one.endpoint_id,
-                    one.event_id,
-                    one.order_key,
-                    one.lane.value,
-                    one.state.value,
-                    micros(one.due_at),
-                    micros(one.created_at),
-                    _ENCODE(one),
-                )
-                for number, one in zip(numbers, deliveries, strict=True)
-            ],
-        )
+    def _numbers(self, count: int) -> list[int]:
+        """Return new numbers; those of a transaction that fails are never used."""
+        self._number += count
+        return list(range(self._number - count + 1, self._number + 1))
 
-    def _count(self, tallies: Sequence[tuple[str, Tally]], present: dict[str, tuple[str, int]]) -> None:
-        for app_id, tally in tallies:
-            members = 0
-            for member in tally.members:
-                self._cursor.execute(query("deliveries.member_add"), (app_id, tally.day, member))
-                members += self._db.changes()
-            day, now_present = present.get(app_id) or (
-                tally.day,
-                self._one(query("deliveries.day_present"), (app_id,)) or 0,
-            )
-            now_present = max(0, now_present + tally.present_delta)
-            present[app_id] = (max(day, tally.day), now_present)
-            held, stayed = tally.meeting_seconds, tally.participant_seconds
-            self._cursor.execute(
-                query("deliveries.day_add"),
-                (app_id, tally.day, tally.meetings, held, stayed, tally.joins, members, now_present, now_present),
-            )
-            self._cursor.execute(
-                query("deliveries.day_room_add"),
-                (app_id, tally.day, tally.room_key, tally.meetings, held, stayed, tally.joins, tally.room_present),
-            )
+    def _add_days(self, sums: Sums) -> None:
+        for (app_id, day), (meetings, held, stayed, joins, peak, now_present) in sums.days.items():
+            before = self._db.total_changes()
+            names = [(app_id, day, member) for member in sums.members[app_id, day]]
+            execute_rows(self._cursor, query("deliveries.member_add"), names)
+            members = self._db.total_changes() - before
+            row = (app_id, day, meetings, held, stayed, joins, members, peak, now_present)
+            self._cursor.execute(query("deliveries.day_add"), row)
+
+    def _last_present(self, app_id: str) -> int:
+        return self._one(query("deliveries.day_present"), (app_id,)) or 0
 
     def _room(self, key: str) -> tuple[Room | None, dict[str, int]]:
         found = self._rooms.get(key)
         if found is None:
-            row: Any = self._db.execute(query("deliveries.room_get"), (key,)).fetchone()
+            row: Any = self._reader.execute(query("deliveries.room_get"), (key,)).fetchone()
             found = (None, {}) if row is None else (_ROOM(row[0]), msgspec.json.decode(row[1], type=dict[str, int]))
             self._keep(key, found)
         return found
@@ -266,6 +292,10 @@ class SqliteDeliveries:
             self._rooms.popitem(last=False)
 
     def _transaction(self, write: Callable[[], Any]) -> None:
+        with self._turn:
+            self._write(write)
+
+    def _write(self, write: Callable[[], Any]) -> None:
         if self._checkpointer.failed is not None:
             raise StoreFailed(f"deliveries.db: {self._checkpointer.failed}; restart after the disk is sound")
         self._db.execute("BEGIN IMMEDIATE")
@@ -279,59 +309,5 @@ class SqliteDeliveries:
         self._checkpointer.tidy()
 
     def _one(self, statement: str, values: Sequence[Any] = ()) -> Any:
-        row = self._db.execute(statement, values).fetchone()
+        row = self._reader.execute(statement, values).fetchone()
         return row[0] if row else None
-
-
-def delivery_of(row: Sequence[Any]) -> Delivery:
-    """Return a delivery from its row: as routed, with what has become of it."""
-    routed = _DELIVERY(row[6])
-    return msgspec.structs.replace(
-        routed,
-        state=DeliveryState(row[1]),
-        lane=Lane(row[2]),
-        due_at=from_micros(row[3]),
-        attempts=row[4],
-        reason=row[5],
-        possible_duplicate=row[4] > 0,
-        view=msgspec.structs.replace(routed.view, words=routed.view.words.copy()),
-    )
-
-
-def _counted(losses: Sequence[tuple[str, str, str, str]]) -> list[tuple[str, str, str, str, int]]:
-    counts: dict[tuple[str, str, str, str], int] = {}
-    for loss in losses:
-        counts[loss] = counts.get(loss, 0) + 1
-    return [(*loss, count) for loss, count in counts.items()]
-
-
-def _attempt_row(number: int, attempt: Attempt) -> tuple[Any, ...]:
-    exchange = attempt.exchange
-    outcome = exchange.outcome
-    answered = isinstance(outcome, Response)
-    return (
-        number,
-        attempt.number,
-        micros(exchange.started_at),
-        exchange.duration_ms,
-        outcome.status if answered else None,
-        outcome.kind.value if isinstance(outcome, Failure) else None,
-        int(attempt.verdict.accepted),
-        attempt.verdict.reason or (outcome.message if isinstance(outcome, Failure) else ""),
-        exchange.address,
-        _ENCODE(exchange.request),
-        _ENCODE(outcome) if answered else None,
-    )
-
-
-def _settled_row(number: int, attempt: Attempt | None, step: NextStep, lane: Lane, attempts: int) -> tuple[Any, ...]:
-    at = attempt.exchange.started_at if attempt is not None else None
-    stamp = micros(at) if at is not None else None
-    match step:
-        case Done():
-            return (DeliveryState.DELIVERED.value, lane.value, 0, attempts, None, stamp, number)
-        case RetryAt(due_at=due_at, reason=reason):
-            return (DeliveryState.WAITING.value, lane.value, micros(due_at), attempts, reason, None, number)
-        case Dead(reason=reason, drop=drop):
-            state = DeliveryState.DROPPED if drop else DeliveryState.DEAD
-            return (state.value, lane.value, 0, attempts, reason, stamp, number)

@@ -84,7 +84,8 @@ WHERE state = 'waiting' ORDER BY number
 -- deliveries.get: Read one delivery.
 SELECT number, state, lane, due_at, attempts, reason, body FROM deliveries WHERE number = ?
 -- deliveries.settle: Say what became of a delivery.
-UPDATE deliveries SET state = ?, lane = ?, due_at = ?, attempts = ?, reason = ?, settled_at = ? WHERE number = ?
+UPDATE deliveries SET state = column1, lane = column2, due_at = column3, attempts = column4, reason = column5, settled_at = column6
+FROM (VALUES (?, ?, ?, ?, ?, ?, ?)) WHERE number = column7
 -- deliveries.attempt_add: Record one try.
 INSERT INTO attempts (delivery, number, started_at, duration_ms, status, failure, accepted, reason, address, request, response)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)

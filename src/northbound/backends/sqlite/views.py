@@ -12,8 +12,8 @@ import apsw
 import msgspec
 
 from northbound.backends.sqlite.database import open_reader, query
-from northbound.backends.sqlite.deliveries import delivery_of
 from northbound.backends.sqlite.reader import from_micros, logged_of, micros, receipt_of
+from northbound.backends.sqlite.rows import delivery_of
 from northbound.model.delivery import Delivery, Exchange, Failure, FailureKind
 from northbound.model.errors import Overloaded, StoreFailed
 from northbound.model.log import Logged, Origin, Receipt

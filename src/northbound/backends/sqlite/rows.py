@@ -1,0 +1,134 @@
+"""Turn deliveries, tries and figures into rows of deliveries.db, and rows into deliveries."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from northbound.backends.sqlite.reader import from_micros, micros
+from northbound.model.delivery import (
+    Attempt,
+    Dead,
+    Delivery,
+    DeliveryState,
+    Done,
+    Failure,
+    Lane,
+    NextStep,
+    RetryAt,
+)
+from northbound.model.room import Tally
+from northbound.model.wire import Response
+
+Row = tuple[Any, ...]
+_ENCODE = msgspec.json.Encoder().encode
+_DELIVERY = msgspec.json.Decoder(Delivery).decode
+
+
+def delivery_rows(numbers: Sequence[int], deliveries: Sequence[Delivery]) -> list[Row]:
+    """Return the rows of new *deliveries*."""
+    return [
+        (
+            number,
+            one.id,
+            one.endpoint_id,
+            one.event_id,
+            one.order_key,
+            one.lane.value,
+            one.state.value,
+            micros(one.due_at),
+            micros(one.created_at),
+            _ENCODE(one),
+        )
+        for number, one in zip(numbers, deliveries, strict=True)
+    ]
+
+
+def delivery_of(row: Sequence[Any]) -> Delivery:
+    """Return a delivery from its row: as routed, with what has become of it."""
+    routed = _DELIVERY(row[6])
+    return msgspec.structs.replace(
+        routed,
+        state=DeliveryState(row[1]),
+        lane=Lane(row[2]),
+        due_at=from_micros(row[3]),
+        attempts=row[4],
+        reason=row[5],
+        possible_duplicate=row[4] > 0,
+        view=msgspec.structs.replace(routed.view, words=routed.view.words.copy()),
+    )
+
+
+def loss_rows(losses: Sequence[tuple[str, str, str, str]]) -> list[Row]:
+    """Return *losses* counted."""
+    counts: dict[tuple[str, str, str, str], int] = {}
+    for loss in losses:
+        counts[loss] = counts.get(loss, 0) + 1
+    return [(*loss, count) for loss, count in counts.items()]
+
+
+def attempt_row(number: int, attempt: Attempt) -> Row:
+    """Return the row of one try."""
+    exchange = attempt.exchange
+    outcome = exchange.outcome
+    answered = isinstance(outcome, Response)
+    return (
+        number,
+        attempt.number,
+        micros(exchange.started_at),
+        exchange.duration_ms,
+        outcome.status if answered else None,
+        outcome.kind.value if isinstance(outcome, Failure) else None,
+        int(attempt.verdict.accepted),
+        attempt.verdict.reason or (outcome.message if isinstance(outcome, Failure) else ""),
+        exchange.address,
+        _ENCODE(exchange.request),
+        _ENCODE(outcome) if answered else None,
+    )
+
+
+def settled_row(number: int, attempt: Attempt | None, step: NextStep, lane: Lane, attempts: int) -> Row:
+    """Return what a delivery's row becomes by *step*."""
+    at = attempt.exchange.started_at if attempt is not None else None
+    stamp = micros(at) if at is not None else None
+    match step:
+        case Done():
+            return (DeliveryState.DELIVERED.value, lane.value, 0, attempts, None, stamp, number)
+        case RetryAt(due_at=due_at, reason=reason):
+            return (DeliveryState.WAITING.value, lane.value, micros(due_at), attempts, reason, None, number)
+        case Dead(reason=reason, drop=drop):
+            state = DeliveryState.DROPPED if drop else DeliveryState.DEAD
+            return (state.value, lane.value, 0, attempts, reason, stamp, number)
+
+
+class Sums:
+    """What a batch's tallies add, by day and by room; *present* (by app: day, members present) moves along."""
+
+    def __init__(
+        self,
+        tallies: Sequence[tuple[str, Tally]],
+        present: dict[str, tuple[str, int]],
+        last_present: Callable[[str], int],
+    ) -> None:
+        self.days: dict[tuple[str, str], list[Any]] = {}  # meetings, held, stayed, joins, peak, present
+        self.members: dict[tuple[str, str], list[str]] = {}
+        rooms: dict[tuple[str, str, str], list[Any]] = {}  # meetings, held, stayed, joins, peak
+        for app_id, tally in tallies:
+            day, now_present = present.get(app_id) or (tally.day, last_present(app_id))
+            now_present = max(0, now_present + tally.present_delta)
+            present[app_id] = (max(day, tally.day), now_present)
+            one = self.days.setdefault((app_id, tally.day), [0, 0.0, 0.0, 0, 0, 0])
+            _add(one, tally, now_present)
+            one[5] = now_present
+            self.members.setdefault((app_id, tally.day), []).extend(tally.members)
+            room = rooms.setdefault((app_id, tally.day, tally.room_key), [0, 0.0, 0.0, 0, 0])
+            _add(room, tally, tally.room_present)
+        self.rooms: list[Row] = [(*key, *room) for key, room in rooms.items()]
+
+
+def _add(sums: list[Any], tally: Tally, present: int) -> None:
+    sums[0] += tally.meetings
+    sums[1] += tally.meeting_seconds
+    sums[2] += tally.participant_seconds
+    sums[3] += tally.joins
+    sums[4] = max(sums[4], present)
