@@ -1,8 +1,9 @@
 """Take a callback in: verify, store, answer. Nothing else happens before the vendor has its answer."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 import msgspec
 import structlog
@@ -46,8 +47,7 @@ class Ingest:
         """Answer one request of *source*; the answer is sent only after what it promises is on disk (ruling 5)."""
         budget = source.ack_budget.total_seconds()
         try:
-            async with asyncio.timeout(budget):
-                outcome = await self._take(request, source, dialect)
+            outcome = await within(budget, self._take(request, source, dialect))
         except TimeoutError:
             error = Overloaded(f"not stored within {budget:g} s; send it again")
             outcome = Outcome(response=dialect.ack(request, error), result="over_budget")
@@ -124,3 +124,31 @@ class Ingest:
         key = Key(kind=KeyKind.CERTIFICATE, secret=outcome.body, url=url)
         self._certificates[url] = key
         return key
+
+
+Result = TypeVar("Result")
+
+
+async def within(seconds: float, work: Awaitable[Result]) -> Result:
+    """Await *work* in this task; raise `TimeoutError` and end it after *seconds*.
+
+    What `asyncio.timeout` does, at half its cost: every request comes by here.
+    """
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - coroutines run in tasks
+    before, is_late = task.cancelling(), False
+
+    def end() -> None:
+        nonlocal is_late
+        is_late = True
+        task.cancel()
+
+    timer = asyncio.get_running_loop().call_later(seconds, end)
+    try:
+        return await work
+    except asyncio.CancelledError:
+        if is_late and task.uncancel() <= before:
+            raise TimeoutError from None
+        raise
+    finally:
+        timer.cancel()
