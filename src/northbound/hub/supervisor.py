@@ -32,15 +32,22 @@ log = structlog.get_logger()
 
 
 class Supervisor:
-    """The parent process. `start`, then `watch` for ever or `poll` now and then, at last `stop`."""
+    """The parent process. `start`, then `watch` for ever or `poll` now and then, at last `stop`.
 
-    def __init__(self, config: Config) -> None:
+    A process that dies is started again after *restart_wait* seconds, doubled up to *restart_most* while it dies soon.
+    """
+
+    def __init__(
+        self, config: Config, *, restart_wait: float = RESTART_WAIT, restart_most: float = RESTART_MOST
+    ) -> None:
         self._config = config
+        self._restart_wait = restart_wait
+        self._restart_most = restart_most
         self.folder = Folder(config.data)
         self._lock: IO[str] | None = None
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._started: dict[str, float] = {}
-        self._waits: dict[str, float] = dict.fromkeys(PROCESSES, RESTART_WAIT)
+        self._waits: dict[str, float] = dict.fromkeys(PROCESSES, restart_wait)
         self._due: dict[str, float] = {}
         self._stopping = False
 
@@ -62,7 +69,8 @@ class Supervisor:
                 continue
             del self._running[name]
             lived = now - self._started[name]
-            self._waits[name] = RESTART_WAIT if lived > CALM else min(RESTART_MOST, self._waits[name] * 2)
+            soon = min(self._restart_most, self._waits[name] * 2)
+            self._waits[name] = self._restart_wait if lived > CALM else soon
             self._due[name] = now + self._waits[name]
             if not self._stopping:
                 log.error("process.died", process=name, code=process.returncode, again_in=self._waits[name])
@@ -84,6 +92,10 @@ class Supervisor:
         """Return the process id of *name* while it runs."""
         process = self._running.get(name)
         return process.pid if process is not None and process.poll() is None else None
+
+    def command(self, name: str) -> list[str]:
+        """Return the command line of process *name*."""
+        return [sys.executable, "-m", f"northbound.hub.{name}"]
 
     def stop(self) -> None:
         """Ask every process to finish, in the order of the flow; end what does not."""
@@ -117,8 +129,7 @@ class Supervisor:
 
     def _spawn(self, name: str) -> None:
         environment = {**os.environ, CONFIG_VARIABLE: msgspec.json.encode(self._config).decode()}
-        command = [sys.executable, "-m", f"northbound.hub.{name}"]
-        self._running[name] = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)  # noqa: S603 - ourselves
+        self._running[name] = subprocess.Popen(self.command(name), env=environment, stdin=subprocess.DEVNULL)  # noqa: S603 - ourselves
         self._started[name] = time.monotonic()
 
 
