@@ -5,21 +5,22 @@ conclusions get ids from their cause, so concluding twice changes nothing, and t
 room's order: a receiver sees the opening before the first join, although the log could only learn of it after.
 """
 
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Collection
 
 import msgspec
 from msgspec.structs import replace
 
-from northbound.logic.project import apply, changes, is_new_stay, moment, track_ids
+from northbound.logic.project import OURS, apply, changes, heard, track_ids
 from northbound.model.event import Event, EventType, Facts, Media, Reason, Traits
 from northbound.model.log import Logged, Origin, room_key
 from northbound.model.room import Connection, Memory, Participant, Room, Track, Wanted
 
 T = EventType
 Rooms = Callable[[str], Room | None]
-CONNECTIONS_KEPT = 50_000  # per source; a wire that never closes connections must not grow us without end
-OURS = "northbound"  # no dialect: a conclusion is said from its facts in every wire
+CONNECTIONS_KEPT = 10_000  # per memory; a wire that never closes connections must not grow us without end
+WANTED_KEPT = 500  # media that one connection asked for and that were not confirmed
+CONCLUSIONS_MAX = 20_000  # of one entry: a room of several thousand members that is destroyed
+ALL_MEDIA = tuple(Media)
 HALF = frozenset({T.TRACK_SUBSCRIBED, T.TRACK_UNSUBSCRIBED, T.TRACK_STALLED, T.TRACK_RESUMED})
 
 
@@ -48,14 +49,20 @@ class Advance(msgspec.Struct, frozen=True, kw_only=True):
 def advance(logged: Logged, rooms: Rooms, memory: Memory, traits: Traits) -> Advance:
     """Fold *logged* into *rooms* (looked up by room key) with everything that follows from it.
 
-    Entries that are conclusions themselves were folded with their cause; older entries were folded before: no steps.
+    *memory* is what is remembered under `memory_key`. Entries that are conclusions themselves were folded with their
+    cause; older entries were folded before: no steps.
     """
     room = room_at(rooms, logged.source_id, logged.event)
-    if logged.origin is Origin.DERIVED or logged.offset <= max(room.offset, -1):
+    if logged.origin is Origin.DERIVED or logged.offset <= room.offset:
         return Advance(steps=(), memory=memory)
     work = _Work(logged, rooms, memory, traits)
     work.take(logged)
-    return Advance(steps=tuple(work.steps), memory=replace(work.memory, offset=logged.offset))
+    return Advance(steps=tuple(work.steps), memory=work.memory)
+
+
+def memory_key(logged: Logged) -> str:
+    """Return under which name the memory that *logged* needs is kept: one a session, so that each stays small."""
+    return f"{logged.source_id}/{logged.event.session_id or ''}"
 
 
 def room_at(rooms: Rooms, source_id: str, event: Event) -> Room:
@@ -79,75 +86,82 @@ class _Work:
 
     def take(self, logged: Logged) -> None:
         """Fold one entry between what comes before and after it."""
-        event = logged.event
-        outer = self._dissolving
-        self._dissolving = outer or event.type is T.ROOM_CLOSED
-        for earlier in _before(self.room(event), event, self.traits):
-            self.conclude(earlier)
-        self._dissolving = outer
-        deliver = self._fold(logged)
-        after, self.memory, half = _follow(self.memory, event)
-        if half or _says_nothing_new(self.steps[-1], self.traits):
-            self.steps[-1] = replace(self.steps[-1], deliver=False)
-            deliver = False
-        expanded = _expanded(self.steps[-1].before, event) if event.type is T.TRACK_UNPUBLISHED else []
-        if expanded and deliver:
-            self.steps[-1] = replace(self.steps[-1], deliver=False)
-        for later in [*expanded, *after, *self._closing(event)]:
-            self.conclude(later)
+        event = heard(logged)
+        before = self._room(event)
+        after = apply(before, logged)
+        earlier = _before(before, after, event, self.traits)
+        if earlier:
+            self._conclude_before(earlier, event)
+            before = self._room(event)
+            after = apply(before, logged)
+        later, self.memory, half = _follow(self.memory, event)
+        expanded = _expanded(before, after, event)
+        step = Step(key=room_key(logged.source_id, event), logged=logged, before=before, after=after)
+        if half or expanded or _says_nothing_new(step, self.traits):
+            step = replace(step, deliver=False)
+        self._changed[step.key] = after
+        self.steps.append(step)
+        for one in [*expanded, *later, *self._closing(step)]:
+            self._conclude(one)
 
-    def conclude(self, event: Event) -> None:
+    def _conclude_before(self, earlier: list[Event], event: Event) -> None:
+        outer, self._dissolving = self._dissolving, self._dissolving or event.type is T.ROOM_CLOSED
+        for one in earlier:
+            self._conclude(one)
+        self._dissolving = outer
+
+    def _conclude(self, event: Event) -> None:
         """Fold a conclusion with an id derived from the cause."""
         self._made += 1
-        key = room_key(self.cause.source_id, event)
+        if self._made > CONCLUSIONS_MAX:
+            return
         concluded = replace(
             self.cause,
             id=f"{self.cause.id}.{self._made}",
             origin=Origin.DERIVED,
             cause_id=self.cause.id,
             receipt_id=None,
-            event=replace(event, dialect=OURS, occurred_at=self.cause.event.occurred_at),
+            event=replace(event, dialect=OURS, occurred_at=heard(self.cause).occurred_at),
         )
-        if key and self._made <= 20_000:
-            self.take(concluded)
+        self.take(concluded)
 
-    def room(self, event: Event) -> Room:
+    def _room(self, event: Event) -> Room:
         key = room_key(self.cause.source_id, event)
         return self._changed.get(key) or room_at(self._rooms, self.cause.source_id, event)
 
-    def _fold(self, logged: Logged) -> bool:
-        key = room_key(logged.source_id, logged.event)
-        before = self.room(logged.event)
-        after = apply(before, logged)
-        self._changed[key] = after
-        self.steps.append(Step(key=key, logged=logged, before=before, after=after))
-        return True
-
-    def _closing(self, event: Event) -> list[Event]:
+    def _closing(self, step: Step) -> list[Event]:
         """Close a room without events of its own with its last member."""
-        room = self.room(event)
-        emptied = event.type is T.PARTICIPANT_LEFT and room.open and not room.participants
-        if self._dissolving or not (self.traits.implicit_rooms and emptied):
+        if self._dissolving or not self.traits.implicit_rooms or step.logged.event.type is not T.PARTICIPANT_LEFT:
             return []
-        return [_in_room(room, T.ROOM_CLOSED, facts=Facts(reason=Reason.EMPTY))]
+        emptied = step.after.open and step.before.participants and not step.after.participants
+        return [_in_room(step.after, T.ROOM_CLOSED, facts=Facts(reason=Reason.EMPTY))] if emptied else []
 
 
 # --- before the entry ------------------------------------------------------------------------------------------------
 
 
-def _before(room: Room, event: Event, traits: Traits) -> list[Event]:
-    present = room.participants.get(event.participant_id or "")
+def _before(before: Room, after: Room, event: Event, traits: Traits) -> list[Event]:
+    """Return what must be said before *event*, judged by what its fold would change."""
+    if traits.implicit_rooms and after.open and not before.open and event.type is not T.ROOM_OPENED:
+        return [_in_room(before, T.ROOM_OPENED)]
     match event.type:
-        case T.PARTICIPANT_JOINED | T.TRACK_PUBLISHED if traits.implicit_rooms and not room.open:
-            return [_in_room(room, T.ROOM_OPENED)] if event.participant_id else []
-        case T.PARTICIPANT_JOINED if present is not None and is_new_stay(room, present, event):
-            return [*_ended_media(room, present), _left(room, present, Reason.SUPERSEDED)]
-        case T.PARTICIPANT_LEFT if traits.implicit_rooms and present is not None:
-            return _ended_media(room, present)
+        case T.PARTICIPANT_JOINED | T.PARTICIPANT_LEFT:
+            present = before.participants.get(event.participant_id or "")
+            if present is None or not _is_gone(present, after):
+                return []
+            if event.type is T.PARTICIPANT_JOINED:
+                return [*_ended_media(before, present), _left(before, present, Reason.SUPERSEDED)]
+            return _ended_media(before, present) if traits.implicit_rooms else []
         case T.ROOM_CLOSED if traits.implicit_rooms:
-            return [event for one in room.participants.values() for event in _dissolved(room, one)]
+            gone = [one for one in before.participants.values() if _is_gone(one, after)]
+            return [one for present in gone for one in _dissolved(before, present)]
         case _:
             return []
+
+
+def _is_gone(present: Participant, after: Room) -> bool:
+    now = after.participants.get(present.id)
+    return now is None or now.session_id != present.session_id
 
 
 def _dissolved(room: Room, present: Participant) -> list[Event]:
@@ -199,12 +213,13 @@ def _says_nothing_new(step: Step, traits: Traits) -> bool:
     return repeated and not changes(step.before, step.after)
 
 
-def _expanded(before: Room, event: Event) -> list[Event]:
+def _expanded(before: Room, after: Room, event: Event) -> list[Event]:
     """Name every track that an unpublish without a track id ends, one event each."""
     present = before.participants.get(event.participant_id or "")
-    if present is None or track_ids(event):
+    if event.type is not T.TRACK_UNPUBLISHED or present is None or track_ids(event):
         return []
-    return _ended_media(before, present)
+    left = after.participants[present.id].tracks if present.id in after.participants else {}
+    return [_ended_track(before, present.id, one) for name, one in present.tracks.items() if name not in left]
 
 
 # --- connections: half events completed ------------------------------------------------------------------------------
@@ -212,28 +227,48 @@ def _expanded(before: Room, event: Event) -> list[Event]:
 
 def _follow(memory: Memory, event: Event) -> tuple[list[Event], Memory, bool]:
     """Return (conclusions, memory after, whether the event itself is only half of one)."""
-    connection_id = event.facts.connection_id
-    if event.facts.operation == "session_timed_out" and event.session_id:
+    connection_id, operation = event.facts.connection_id, event.facts.operation
+    if operation == "session_timed_out" and event.session_id:
         return _session_events(memory, event.session_id, Reason.TIMED_OUT), memory, False
+    if operation == "session_closed" and event.session_id:
+        return _session_over(memory, event.session_id)
     if connection_id is None:
         return [], memory, False
     known = memory.connections.get(connection_id) or _of_session(memory, event)
+    if operation == "connection_closed":
+        return _unsubscribed(known), _without(memory, {connection_id}), False
     if event.type is T.PARTICIPANT_JOINED:
         known = replace(known, scope=event.scope, room_id=event.room_id, participant_id=event.participant_id)
         return [], _keeping(memory, connection_id, known), False
-    if event.facts.operation == "connection_closed":
-        others = {name: one for name, one in memory.connections.items() if name != connection_id}
-        ended = [_completed(known, T.TRACK_UNSUBSCRIBED, wanted) for wanted in known.receiving]
-        return ended, replace(memory, connections=others), False
     if event.facts.pending:
-        asked = Wanted(
-            room_id=event.room_id, peer_id=event.facts.peer_id, track_id=event.track_id, media=event.facts.media
-        )
-        return [], _keeping(memory, connection_id, replace(known, wanted=(*known.wanted, asked))), False
+        return [], _keeping(memory, connection_id, _asking(known, event)), False
     if event.type in HALF and event.participant_id is None:
         found, after = _complete(known, event)
         return found, _keeping(memory, connection_id, after), True
     return [], memory, False
+
+
+def _session_over(memory: Memory, session_id: str) -> tuple[list[Event], Memory, bool]:
+    """Forget a session's connections, ending what they still received."""
+    over = {name: one for name, one in memory.connections.items() if one.session_id == session_id}
+    ended = [event for known in over.values() for event in _unsubscribed(known)]
+    return ended, _without(memory, over.keys()), False
+
+
+def _unsubscribed(known: Connection) -> list[Event]:
+    return [_completed(known, T.TRACK_UNSUBSCRIBED, wanted) for wanted in known.receiving]
+
+
+def _without(memory: Memory, names: Collection[str]) -> Memory:
+    if memory.connections.keys().isdisjoint(names):
+        return memory
+    return replace(memory, connections={name: one for name, one in memory.connections.items() if name not in names})
+
+
+def _asking(known: Connection, event: Event) -> Connection:
+    facts = event.facts
+    asked = Wanted(room_id=event.room_id, peer_id=facts.peer_id, track_id=event.track_id, media=facts.media)
+    return known if asked in known.wanted else replace(known, wanted=(*known.wanted, asked)[-WANTED_KEPT:])
 
 
 def _of_session(memory: Memory, event: Event) -> Connection:
@@ -248,7 +283,9 @@ def _of_session(memory: Memory, event: Event) -> Connection:
 
 
 def _keeping(memory: Memory, connection_id: str, connection: Connection) -> Memory:
-    connections = dict(memory.connections)
+    if memory.connections.get(connection_id) == connection:
+        return memory
+    connections = memory.connections.copy()
     if connection_id not in connections and len(connections) >= CONNECTIONS_KEPT:
         connections.pop(next(iter(connections)))
     connections[connection_id] = connection
@@ -314,9 +351,4 @@ def media_of(participant: Participant | None) -> tuple[Media, ...]:
     if participant is None:
         return ()
     found = {medium for track in participant.tracks.values() for medium in track.media}
-    return tuple(medium for medium in Media if medium in found)
-
-
-def when(step: Step) -> datetime:
-    """Return when the step happened."""
-    return moment(step.logged)
+    return tuple([medium for medium in ALL_MEDIA if medium in found]) if found else ()

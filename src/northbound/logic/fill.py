@@ -3,15 +3,16 @@
 from northbound.logic.derive import Step, media_of
 from northbound.model.app import App
 from northbound.model.delivery import Fill
+from northbound.model.event import EventType
 from northbound.model.room import Departed, Participant, Recording, Room
 
 
 def fill_for(step: Step, app: App) -> Fill:
     """Return the fill of one step; deterministic, so that routing twice says the same words."""
-    logged, event = step.logged, step.logged.event
-    room = step.after if step.after.instance >= step.before.instance else step.before
-    person = _person(step, event.participant_id)
-    gone = step.after.departed.get(event.participant_id or "")
+    logged, event, room = step.logged, step.logged.event, step.after
+    identity = event.participant_id or ""
+    person = _person(step, identity)
+    gone = room.departed.get(identity)
     recording = room.recordings.get(event.recording_id or "") or _newest(room)
     return Fill(
         event_id=logged.id,
@@ -24,19 +25,22 @@ def fill_for(step: Step, app: App) -> Fill:
         role=person.role if person else None,
         terminal=person.terminal if person else None,
         name=person.name if person else None,
-        media=media_of(step.before.participants.get(event.participant_id or "")) or media_of(person),
+        media=media_of(step.before.participants.get(identity)) or media_of(person),
         sequence=max(0, recording.events - 1) if recording else 0,
         recording_id=recording.id if recording else None,
         recorder_id=recording.recorder_id if recording else None,
         recording_mode=recording.mode if recording else None,
         recording_started_at=recording.started_at if recording else None,
-        seq=step.after.seq,
+        seq=room.seq,
     )
 
 
-def _person(step: Step, participant_id: str | None) -> Participant | None:
-    identity = participant_id or ""
-    return step.after.participants.get(identity) or step.before.participants.get(identity)
+def _person(step: Step, identity: str) -> Participant | None:
+    """Return the stay that the event is about; a late leave is not about the stay that followed."""
+    before, after = step.before.participants.get(identity), step.after.participants.get(identity)
+    if step.logged.event.type is EventType.PARTICIPANT_LEFT:
+        return before if after is None or before is None or after.session_id != before.session_id else None
+    return after or before
 
 
 def _session(step: Step, person: Participant | None, gone: Departed | None) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
@@ -33,7 +33,10 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Loss(msgspec.Struct, frozen=True, kw_only=True):
-    """What one endpoint's wire could not carry (`lost`), got made up (`invented`) or has no word for (`no_word`)."""
+    """What one endpoint's wire could not carry (`lost`), got made up (`invented`) or has no word for (`no_word`).
+
+    `failed`: its dialect broke on the event, which was not sent there; a fault of ours that must not stop the others.
+    """
 
     endpoint_id: str
     kind: str
@@ -42,7 +45,7 @@ class Loss(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RoutingTable(msgspec.Struct, frozen=True, kw_only=True):
-    """The registry, ready for routing: by app, and by the event types that a pattern can match at all."""
+    """The registry, ready for routing: by app, and by the types of the neutral view that a pattern can match at all."""
 
     version: int
     apps: dict[str, App]
@@ -84,8 +87,15 @@ def build_table(registry: Registry) -> RoutingTable:
         endpoints=endpoints,
         typed=typed,
         untyped=untyped,
-        zones={one.id: ZoneInfo(one.time_zone) for one in registry.apps},
+        zones={one.id: _zone(one.time_zone) for one in registry.apps},
     )
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):  # refused when it is set; an old row must not stop routing
+        return ZoneInfo("UTC")
 
 
 def compile_for(view: str, pattern: str) -> Pattern:
@@ -101,7 +111,9 @@ def _route_of(subscription: Subscription, endpoints: Mapping[str, Endpoint]) -> 
     except PatternError:
         return None
     ids = dict.fromkeys(target.endpoint_id for target in subscription.targets)
-    found = tuple(endpoints[name] for name in ids if name in endpoints)
+    found = tuple(
+        endpoints[name] for name in ids if name in endpoints and endpoints[name].app_id == subscription.app_id
+    )
     return Route(subscription=subscription, pattern=pattern, endpoints=found) if found else None
 
 
@@ -143,17 +155,35 @@ def route(
     deliveries: list[Delivery] = []
     losses: list[Loss] = []
     reached: set[str] = set()
-    for one in table.candidates(app.id, logged.event.type.value):
+    for one in table.candidates(app.id, _neutral_type(said)):
         wanted = [endpoint for endpoint in one.endpoints if endpoint.id not in reached]
-        if not wanted or not _is_match(one, said, logged):
+        try:
+            matches = bool(wanted) and _is_match(one, said, logged)
+        except Exception as error:  # noqa: BLE001 - a dialect's fault costs its endpoints this event, not everybody
+            losses.extend(_failed(endpoint, logged, error) for endpoint in wanted)
             continue
-        for endpoint in wanted:
+        for endpoint in wanted if matches else ():
             reached.add(endpoint.id)
-            views = said.in_dialect(endpoint.dialect, endpoint.options)
+            try:
+                views = said.in_dialect(endpoint.dialect, endpoint.options)
+            except Exception as error:  # noqa: BLE001 - as above
+                losses.append(_failed(endpoint, logged, error))
+                continue
             losses.extend(_losses(endpoint, logged, views))
-            previous = last_sent(endpoint.id)
-            deliveries.extend(_deliveries(step, one.subscription, endpoint, views, previous))
+            deliveries.extend(_deliveries(step, one.subscription, endpoint, views, last_sent(endpoint.id)))
     return deliveries, losses
+
+
+def _neutral_type(said: Said) -> str:
+    """Return `type` as the neutral view has it: our word, but for events that came in that wire, theirs."""
+    event = said.step.logged.event
+    words = said.as_matched(NEUTRAL) if event.dialect == NEUTRAL else None
+    return str(words.get("type")) if words else event.type.value
+
+
+def _failed(endpoint: Endpoint, logged: Logged, error: Exception) -> Loss:
+    what = f"{endpoint.dialect}: {type(error).__name__}"
+    return Loss(endpoint_id=endpoint.id, kind="failed", what=what, event_type=logged.event.type.value)
 
 
 def _is_match(one: Route, said: Said, logged: Logged) -> bool:
@@ -167,7 +197,8 @@ def _is_match(one: Route, said: Said, logged: Logged) -> bool:
 def _deliveries(
     step: Step, subscription: Subscription, endpoint: Endpoint, views: Iterable[View], previous: int | None
 ) -> list[Delivery]:
-    logged = step.logged
+    """Return a delivery a view; each names the place of the one before it, so that a receiver can prove the chain."""
+    logged, seq = step.logged, step.after.seq
     return [
         Delivery(
             id=f"dl_{logged.id}_{endpoint.id}" + (f"_{number}" if number else ""),
@@ -180,8 +211,9 @@ def _deliveries(
             created_at=logged.recorded_at,
             due_at=logged.recorded_at,
             view=view,
-            seq=step.after.seq,
-            prev=previous,
+            dialect=endpoint.dialect,
+            seq=seq,
+            prev=seq if number else previous,
         )
         for number, view in enumerate(views)
     ]

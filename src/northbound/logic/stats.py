@@ -4,13 +4,15 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import msgspec
 from msgspec.structs import replace
 
 from northbound.logic.derive import Step
-from northbound.logic.project import moment
+from northbound.logic.project import OURS, moment
 from northbound.model.event import Counts, Event, EventType, Facts
 from northbound.model.room import DayStats, Participant, Room, Tally
 
+SPAN_MAX = timedelta(days=400)  # of one stay or meeting: what is longer is a clock that went wrong
 ONE_PERSON = frozenset(
     {EventType.PARTICIPANT_JOINED, EventType.PARTICIPANT_LEFT, EventType.TRACK_PUBLISHED}
 )  # types that can change the presence of nobody but the one they name
@@ -33,6 +35,7 @@ def day_end(day: str, zone: ZoneInfo) -> datetime:
 
 def split(since: datetime, until: datetime, zone: ZoneInfo) -> Iterator[tuple[str, float]]:
     """Yield (day, seconds) for each day the span from *since* to *until* touches, split at midnight."""
+    since = max(since, until - SPAN_MAX)
     while since < until:
         day = day_of(since, zone)
         end = min(until, day_end(day, zone))
@@ -41,36 +44,38 @@ def split(since: datetime, until: datetime, zone: ZoneInfo) -> Iterator[tuple[st
 
 
 def tally(step: Step, zone: ZoneInfo) -> tuple[Tally, ...]:
-    """Return what *step* adds, by day; an entry that changed nothing adds nothing, so repeats are never counted."""
+    """Return what *step* adds, by day, the newest last; an entry that changed nothing adds nothing (R1)."""
     before, after = step.before, step.after
     moved = before.participants is not after.participants
-    if not moved and before.open == after.open and before.instance == after.instance:
+    begun = after.open and (not before.open or after.instance != before.instance)
+    ended = before.open and (not after.open or after.instance != before.instance)
+    if not (moved or begun or ended):
         return ()
     when = moment(step.logged)
     came, went = _moved(step) if moved else ([], [])
-    day = day_of(when, zone)
-    other = step.after.instance != step.before.instance
-    begun = after.open and (not before.open or other)
-    main = Tally(
-        day=day,
-        room_key=step.key,
-        meetings=int(begun),
-        joins=len(came),
-        members=tuple(one.id for one in came),
-        present_delta=len(came) - len(went),
-        room_present=len(after.participants),
-    )
     spans: dict[str, tuple[float, float]] = {}
-    if before.open and (not after.open or other) and before.opened_at is not None:
+    if ended and before.opened_at is not None:
         _add(spans, split(before.opened_at, when, zone), meeting=True)
     for one in went:
         _add(spans, split(one.joined_at, when, zone), meeting=False)
+    day = day_of(when, zone)
     held, stayed = spans.pop(day, (0.0, 0.0))
     earlier = tuple(
         Tally(day=name, room_key=step.key, meeting_seconds=meeting, participant_seconds=person)
         for name, (meeting, person) in spans.items()
     )
-    return (*earlier, replace(main, meeting_seconds=held, participant_seconds=stayed))
+    newest = Tally(
+        day=day,
+        room_key=step.key,
+        meetings=int(begun),
+        meeting_seconds=held,
+        participant_seconds=stayed,
+        joins=len(came),
+        members=tuple(one.id for one in came),
+        present_delta=len(came) - len(went),
+        room_present=max(len(before.participants), len(after.participants)),
+    )
+    return (*earlier, newest)
 
 
 def _add(spans: dict[str, tuple[float, float]], parts: Iterable[tuple[str, float]], *, meeting: bool) -> None:
@@ -99,12 +104,12 @@ def _moved(step: Step) -> tuple[list[Participant], list[Participant]]:
 
 def with_open_rooms(stats: DayStats, rooms: Iterable[Room], now: datetime, zone: ZoneInfo) -> DayStats:
     """Add the time of meetings and stays that are still going on, up to *now* or the end of the day."""
+    start, end = day_start(stats.day, zone), min(now, day_end(stats.day, zone))
     held = stayed = 0.0
     for room in rooms:
         if room.open and room.opened_at is not None:
-            held += sum(seconds for day, seconds in split(room.opened_at, now, zone) if day == stats.day)
-        for one in room.participants.values():
-            stayed += sum(seconds for day, seconds in split(one.joined_at, now, zone) if day == stats.day)
+            held += _overlap(room.opened_at, start, end)
+        stayed += sum(_overlap(one.joined_at, start, end) for one in room.participants.values())
     return replace(
         stats,
         meeting_seconds=stats.meeting_seconds + held,
@@ -112,15 +117,42 @@ def with_open_rooms(stats: DayStats, rooms: Iterable[Room], now: datetime, zone:
     )
 
 
+def _overlap(since: datetime, start: datetime, end: datetime) -> float:
+    return max(0.0, (end - max(since, start)).total_seconds())
+
+
+def counts_of(stats: DayStats, *, members: str = "distinct") -> Counts:
+    """Return a day's figures as a wire tells them; *members* is `distinct` or `joins`."""
+    people = stats.joins if members == "joins" else stats.members
+    return Counts(meetings=stats.meetings, seconds=round(stats.meeting_seconds), members=people, peak=stats.peak)
+
+
 def daily_event(stats: DayStats, zone: ZoneInfo, *, members: str = "distinct") -> Event:
     """Return the `stats.daily` event of finished figures; *members* is `distinct` or `joins`."""
-    people = stats.joins if members == "joins" else stats.members
-    counts = Counts(meetings=stats.meetings, seconds=round(stats.meeting_seconds), members=people, peak=stats.peak)
     return Event(
         type=EventType.STATS_DAILY,
-        dialect="northbound",
+        dialect=OURS,
         scope=stats.app_id,
         occurred_at=day_end(stats.day, zone),
         dedupe_key=f"stats|{stats.app_id}|{stats.day}",
-        facts=Facts(counts=counts),
+        facts=Facts(counts=counts_of(stats, members=members)),
     )
+
+
+class Dispute(msgspec.Struct, frozen=True, kw_only=True):
+    """One figure of a day that the vendor tells otherwise than we counted (R15)."""
+
+    figure: str
+    ours: int
+    theirs: int
+
+
+def disputes(ours: Counts, theirs: Counts) -> tuple[Dispute, ...]:
+    """Return each figure that both tell and tell differently; durations may differ by a second a meeting."""
+    found: list[Dispute] = []
+    for name in ("meetings", "seconds", "members", "peak"):
+        own, told = getattr(ours, name), getattr(theirs, name)
+        allowed = (ours.meetings or 0) if name == "seconds" else 0
+        if own is not None and told is not None and abs(own - told) > allowed:
+            found.append(Dispute(figure=name, ours=own, theirs=told))
+    return tuple(found)

@@ -62,7 +62,7 @@ class DeliveryState(StrEnum):
     DELIVERED = "delivered"
     DEAD = "dead"
     DROPPED = "dropped"
-    CANCELLED = "cancelled"
+    CANCELLED = "cancelled"  # its endpoint was deleted
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -78,6 +78,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     created_at: datetime
     due_at: datetime
     view: View
+    dialect: str = ""  # whose words the view is in; empty: not known
     seq: int = 0  # place in the room's log (law 5)
     prev: int | None = None  # the last place this endpoint was sent for the room
     lane: Lane = Lane.LIVE
@@ -153,11 +154,19 @@ class RetryAt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Dead(msgspec.Struct, frozen=True, kw_only=True):
-    """No further attempt. `drop` forgets like the vendor; `stop_endpoint` after a 410."""
+    """No further attempt. `drop` forgets like the vendor; `stop_endpoint` after a 410; `cancelled`: on our side."""
 
     reason: str
     drop: bool = False
     stop_endpoint: bool = False
+    cancelled: bool = False
+
+    @property
+    def state(self) -> DeliveryState:
+        """What becomes of the delivery."""
+        if self.cancelled:
+            return DeliveryState.CANCELLED
+        return DeliveryState.DROPPED if self.drop else DeliveryState.DEAD
 
 
 NextStep = Done | RetryAt | Dead

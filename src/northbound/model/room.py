@@ -34,6 +34,7 @@ class Participant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     epoch: int = 0  # how often the room had been re-opened when this stay began
     implied: bool = False  # seen acting in the room, its join has not arrived (yet)
     tracks: dict[str, Track] = {}
+    ended_tracks: dict[str, datetime] = {}  # when the vendor says a track ended: what came earlier is a late event
     subscriptions: tuple[str, ...] = ()  # track ids
 
 
@@ -46,6 +47,8 @@ class Departed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     left_at: datetime | None = None
     left_at_known: bool = False
     reason: Reason | None = None
+    ended: tuple[str, ...] = ()  # the vendor's ids of this person's stays that ended, newest last
+    began_at: datetime | None = None  # newest vendor time at which one of them began
 
 
 class Recording(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -63,6 +66,7 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     files: tuple[File, ...] = ()
     next_sequence: int | None = None
     gaps: tuple[int, ...] = ()
+    interruptions: tuple[datetime, ...] = ()  # when good material ended, each counted once in missing_ms
     faults: tuple[Fault, ...] = ()
     verdict: str | None = None  # complete | incomplete | unknown
     missing_ms: int | None = None
@@ -81,6 +85,8 @@ class Room(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     opened_at: datetime | None = None
     closed_at: datetime | None = None
     close_reason: Reason | None = None
+    alive_at: datetime | None = None  # newest vendor time at which the room was said to open or be joined
+    ended_at: datetime | None = None  # newest vendor time at which it was said to close, of whichever instance
     epoch: int = 0
     participants: dict[str, Participant] = {}
     departed: dict[str, Departed] = {}  # by participant id, the newest stay that ended
@@ -114,7 +120,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What derivation remembers of one source, by connection id, beside its rooms."""
+    """What derivation remembers beside rooms: the connections of one session of one source, by connection id."""
 
     connections: dict[str, Connection] = {}
     offset: int = -1
@@ -131,7 +137,7 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
     joins: int = 0
     members: tuple[str, ...] = ()
     present_delta: int = 0  # on the newest of the days only
-    room_present: int = 0  # after the entry: a candidate for the room's peak
+    room_present: int = 0  # most present around the entry: a candidate for the room's peak
 
 
 class DayStats(msgspec.Struct, frozen=True, kw_only=True):

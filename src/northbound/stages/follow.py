@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 
 from northbound.dialects.base import Dialect
-from northbound.logic.derive import Step, advance
+from northbound.logic.derive import Step, advance, memory_key
 from northbound.logic.route import Loss, RoutingTable, route
 from northbound.logic.stats import tally
 from northbound.model.delivery import Delivery
@@ -19,6 +19,7 @@ from northbound.ports import LogReader, RoomStore, Wake
 
 BATCH = 512  # entries folded and routed in one transaction
 POLL = timedelta(milliseconds=250)  # the safety net when the doorbell is lost (S11)
+STALLED = 1.0  # seconds of pause after a batch that could not be stored
 log = structlog.get_logger()
 Conclude = Callable[[Sequence[Logged]], Awaitable[int]]
 
@@ -48,9 +49,15 @@ class Follow:
         self._on_steps = on_steps
 
     async def run(self, wake: Wake) -> None:
-        """Follow for ever."""
+        """Follow for ever; a batch that cannot be stored, or concluded while the log is away, is tried again."""
         while True:
-            if await self.step(BATCH) == 0:
+            try:
+                read = await self.step(BATCH)
+            except Exception:
+                log.exception("follow.stalled", cursor=self._store.cursor(), again_in=STALLED)
+                await asyncio.sleep(STALLED)
+                continue
+            if read == 0:
                 await wake.wait(POLL)
             else:
                 await asyncio.sleep(0)
@@ -104,12 +111,11 @@ class Batch:
 
     def take(self, entry: Logged) -> None:
         """Fold one entry and route its steps."""
-        dialect = self._dialects.get(entry.event.dialect)
-        traits = dialect.traits if dialect is not None else Traits()
-        memory = self.memories.get(entry.source_id) or self._store.memory(entry.source_id)
-        moved = advance(entry, self._room, memory, traits)
-        if moved.memory.connections is not memory.connections:
-            self.memories[entry.source_id] = moved.memory
+        key = memory_key(entry)
+        memory = self.memories.get(key) or self._store.memory(key)
+        moved = advance(entry, self._room, memory, _traits(entry, self._dialects))
+        if moved.memory is not memory:
+            self.memories[key] = moved.memory
         for step in moved.steps:
             self._settle(step)
         self.concluded.extend(moved.concluded)
@@ -132,6 +138,9 @@ class Batch:
             self._sent[delivery.endpoint_id, step.key] = delivery.seq
         self.deliveries.extend(deliveries)
         self.losses.extend(losses)
+        for loss in losses:
+            if loss.kind == "failed":
+                log.error("follow.cannot_say", event_id=step.logged.id, endpoint=loss.endpoint_id, reason=loss.what)
 
     def _room(self, key: str) -> Room | None:
         return self.rooms.get(key) or self._store.room(key)
@@ -141,15 +150,20 @@ class Batch:
         return known if known is not None else self._store.last_sent(endpoint_id, key)
 
 
+def _traits(entry: Logged, dialects: Mapping[str, Dialect]) -> Traits:
+    dialect = dialects.get(entry.event.dialect)
+    return dialect.traits if dialect is not None else Traits()
+
+
 def refold(
     entries: Sequence[Logged], rooms: dict[str, Room], memories: dict[str, Memory], dialects: Mapping[str, Dialect]
 ) -> None:
     """Fold *entries* into *rooms* and *memories* without routing: what `rebuild --verify` compares with."""
     for entry in entries:
-        dialect = dialects.get(entry.event.dialect)
-        traits = dialect.traits if dialect is not None else Traits()
-        memory = memories.get(entry.source_id) or Memory()
-        moved = advance(entry, rooms.get, memory, traits)
-        memories[entry.source_id] = moved.memory
+        key = memory_key(entry)
+        memory = memories.get(key) or Memory()
+        moved = advance(entry, rooms.get, memory, _traits(entry, dialects))
+        if moved.memory is not memory:
+            memories[key] = moved.memory
         for step in moved.steps:
             rooms[step.key] = step.after

@@ -1,0 +1,116 @@
+"""Fold one event into its recording: status, files, missing sequence numbers and one verdict (R10, R11)."""
+
+from datetime import datetime
+
+from msgspec.structs import replace
+
+from northbound.model.event import Event, EventType, Fault
+from northbound.model.room import Recording
+
+FAULTS_KEPT = 50
+GAPS_KEPT = 1000
+INTERRUPTIONS_KEPT = 1000
+T = EventType
+
+STATUS = {
+    T.RECORDING_STARTED: "started",
+    T.RECORDING_PAUSED: "paused",
+    T.RECORDING_RESUMED: "started",
+    T.RECORDING_STOPPED: "stopped",
+    T.RECORDING_EXITED: "exited",
+    T.RECORDING_TRANSCODED: "finished",
+    T.RECORDING_COMPLETED: "finished",
+    T.RECORDING_UPLOADED: "finished",
+    T.RECORDING_BACKED_UP: "finished",
+    T.RECORDING_UPLOAD_STARTED: "uploading",
+}
+RANK = {"paused": 0, "started": 0, "uploading": 0, "stopped": 1, "exited": 2, "finished": 3, "failed": 4}
+ENDINGS = frozenset({T.RECORDING_STOPPED, T.RECORDING_EXITED})
+OUTCOMES = frozenset({T.RECORDING_TRANSCODED, T.RECORDING_COMPLETED, T.RECORDING_UPLOADED, T.RECORDING_BACKED_UP})
+
+
+def apply_event(before: Recording | None, event: Event, when: datetime) -> Recording:
+    """Return the recording after *event*; a repeated number of the vendor's counts and loses nothing again."""
+    facts = event.facts
+    known = before or Recording(id=event.recording_id or "", started_at=facts.started_at or when)
+    again = _is_repeated(known, event.sequence)
+    interruptions, missing = (known.interruptions, known.missing_ms) if again else _interrupted(known, event)
+    after = replace(
+        known,
+        status=_status(known, event),
+        events=known.events + (not again),
+        mode=facts.recording_mode or known.mode,
+        recorder_id=facts.new_recorder_id or facts.recorder_id or known.recorder_id,
+        format=facts.format or known.format,
+        started_at=_started_at(known, event, when),
+        stopped_at=_stopped_at(known, event, when),
+        progress=max(filter(None, (known.progress, facts.progress)), default=None),
+        files=facts.files or known.files,
+        faults=known.faults if again else _faults(known, facts.fault),
+        interruptions=interruptions,
+        missing_ms=missing,
+        verdict=_verdict(known, event, missing),
+    )
+    return _sequenced(after, event.sequence)
+
+
+def abandoned(recording: Recording) -> Recording:
+    """Return a recording whose room is over: one whose end was never told has an unknown outcome."""
+    return replace(recording, verdict="unknown") if recording.verdict is None else recording
+
+
+def _is_repeated(known: Recording, number: int | None) -> bool:
+    return number is not None and 0 <= number < (known.next_sequence or 0) and number not in known.gaps
+
+
+def _status(known: Recording, event: Event) -> str:
+    status = "failed" if event.facts.success is False else STATUS.get(event.type, known.status)
+    return status if RANK[status] >= RANK[known.status] else known.status
+
+
+def _started_at(known: Recording, event: Event, when: datetime) -> datetime:
+    told = (known.started_at, event.facts.started_at, when if event.type is T.RECORDING_STARTED else None)
+    return min(filter(None, told), default=when)
+
+
+def _stopped_at(known: Recording, event: Event, when: datetime) -> datetime | None:
+    if event.facts.stopped_at is not None:
+        return event.facts.stopped_at
+    return when if event.type in ENDINGS and known.stopped_at is None else known.stopped_at
+
+
+def _faults(known: Recording, fault: Fault | None) -> tuple[Fault, ...]:
+    return known.faults if fault is None else (*known.faults, fault)[-FAULTS_KEPT:]
+
+
+def _interrupted(known: Recording, event: Event) -> tuple[tuple[datetime, ...], int | None]:
+    """Return (interruptions, missing milliseconds); one that was told before is not counted again."""
+    since, until = event.facts.interrupted_at, event.facts.started_at
+    if event.type is not T.RECORDING_SLICED or since is None or until is None or until <= since:
+        return known.interruptions, known.missing_ms
+    if since in known.interruptions:
+        return known.interruptions, known.missing_ms
+    lost = round((until - since).total_seconds() * 1000)
+    return (*known.interruptions, since)[-INTERRUPTIONS_KEPT:], (known.missing_ms or 0) + lost
+
+
+def _verdict(known: Recording, event: Event, missing: int | None) -> str | None:
+    """Say one verdict, however many end events a wire sends and in which order: what was lost once stays lost."""
+    fault = event.facts.fault
+    failed = event.facts.success is False or (fault is not None and fault.level == "fatal")
+    if failed or known.verdict == "incomplete":
+        return "incomplete"
+    if event.type in OUTCOMES or known.verdict == "complete":
+        return "incomplete" if missing else "complete"
+    return known.verdict
+
+
+def _sequenced(recording: Recording, number: int | None) -> Recording:
+    """Open, close and keep the gaps in a recording's sequence numbers, which count from 0 (R10)."""
+    if number is None or number < 0:
+        return recording
+    expected = recording.next_sequence or 0
+    if number >= expected:
+        gaps = (*recording.gaps, *range(max(expected, number - GAPS_KEPT), number))[-GAPS_KEPT:]
+        return replace(recording, next_sequence=number + 1, gaps=gaps)
+    return replace(recording, gaps=tuple(gap for gap in recording.gaps if gap != number))
