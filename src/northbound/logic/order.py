@@ -1,14 +1,16 @@
 """Keep room order: one delivery at a time per endpoint, room and lane, the next when it is settled (law 4).
 
-A head that stays stuck longer than its endpoint's lane hold is set aside: it is retried outside the lane, and the room
-goes on. Replays have lanes of their own and a quarter of an endpoint's places, so that live deliveries never wait
-for them. This holds numbers, not deliveries; it knows the time only as an argument.
+A head that stays stuck longer than its endpoint's lane hold, or would not be tried again within it, is set aside: it is
+retried outside the lane, one by one, and the room goes on. Within its lane what was sent as one request is sent again
+as the same request. Replays have lanes of their own and a quarter of an endpoint's places, so that live deliveries
+never wait for them. This holds numbers, not deliveries; it knows the time only as an argument.
 """
 
 import heapq
 from collections import deque
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
+from itertools import islice
 
 import msgspec
 
@@ -37,14 +39,15 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Head:
-    """A lane's queue: numbers in order, when the head is due, and since when the head has been failing."""
+    """A lane's queue: numbers in order, when the first is due, how many of them were tried, failing since when."""
 
-    __slots__ = ("due_at", "failing_since", "leased", "numbers")
+    __slots__ = ("due_at", "failing_since", "leased", "numbers", "tried")
 
     def __init__(self, due_at: datetime) -> None:
         self.numbers: deque[int] = deque()
         self.due_at = due_at
         self.leased = 0
+        self.tried = 0
         self.failing_since: datetime | None = None
 
 
@@ -73,26 +76,39 @@ class Lanes:
         self._later: list[tuple[datetime, LaneKey]] = []
         self.size = 0
 
-    def add(self, number: int, endpoint_id: str, order_key: str, lane: Lane, due_at: datetime, now: datetime) -> None:
-        """Queue a delivery behind those of its lane; in the aside lane it waits for nobody."""
+    def add(
+        self,
+        number: int,
+        endpoint_id: str,
+        order_key: str,
+        lane: Lane,
+        due_at: datetime,
+        now: datetime,
+        *,
+        tried: bool = False,
+    ) -> bool:
+        """Queue a delivery behind those of its lane, in the aside lane behind nobody; tell whether it is the first."""
         key = lane_key(number, endpoint_id, order_key, lane)
         head = self._heads.get(key)
         self.size += 1
         if head is not None:
             head.numbers.append(number)
-            return
+            head.tried += tried
+            return False
         head = self._heads[key] = _Head(due_at)
         head.numbers.append(number)
+        head.tried += tried
         self._schedule(key, head, now)
+        return True
 
     def lease(self, now: datetime, limit: int) -> list[Lease]:
         """Return up to *limit* leases, endpoints taking turns; a paused or full endpoint keeps its lanes ready."""
         while self._later and self._later[0][0] <= now:
-            self._make_ready(heapq.heappop(self._later)[1])
+            self._make_ready(heapq.heappop(self._later)[1], now)
         leases: list[Lease] = []
         while self._turn and len(leases) < limit:
             endpoint_id = self._turn.popleft()
-            lease = self._lease_one(endpoint_id)
+            lease = self._lease_one(endpoint_id, now)
             if lease is None:  # nothing ready, full, or paused: settling or resuming brings it back
                 self._in_turn.discard(endpoint_id)
                 continue
@@ -104,25 +120,45 @@ class Lanes:
         """Return when the next waiting head is due, None when nothing waits for a time."""
         return self._later[0][0] if self._later else None
 
-    def settle(self, lease: Lease, steps: Sequence[NextStep], now: datetime) -> list[Lane]:
-        """Free the lease's place and go on; return the lane each delivery is in from now on."""
+    def destined(self, lease: Lease, step: NextStep, now: datetime) -> Lane:
+        """Return the lane that the lease's deliveries are in once *step* is settled; changes nothing."""
+        if lease.lane is Lane.ASIDE or not isinstance(step, RetryAt):
+            return lease.lane
+        endpoint = self._endpoint(lease.endpoint_id)
+        since = self._heads[lease.lane_key].failing_since or now
+        if endpoint is None or max(now, step.due_at) - since < endpoint.lane_hold:
+            return lease.lane
+        return Lane.ASIDE
+
+    def settle(self, lease: Lease, step: NextStep, lane: Lane, now: datetime) -> None:
+        """Free the lease's place and go on; its deliveries are in *lane*, as `destined`, from now on."""
         key = lease.lane_key
         head = self._heads[key]
-        places = self._places[lease.endpoint_id]
-        if lease.lane is Lane.REPLAY:
-            places.replay -= 1
-        else:
-            places.live -= 1
+        self._free(lease)
         head.leased = 0
-        self.resume(lease.endpoint_id)
-        lanes = [
-            self._settle_one(head, key, number, step, now) for number, step in zip(lease.numbers, steps, strict=True)
-        ]
+        if isinstance(step, RetryAt) and lane is lease.lane:
+            head.due_at = step.due_at
+            head.tried = len(lease.numbers)
+            head.failing_since = head.failing_since or now
+        else:
+            self._take_out(head, lease.numbers, now)
+        if isinstance(step, RetryAt) and lane is not lease.lane:
+            for number in lease.numbers:
+                self.add(number, key[0], key[1], lane, step.due_at, now)
         if head.numbers:
             self._schedule(key, head, now)
         else:
             del self._heads[key]
-        return lanes
+
+    def shrink(self, lease: Lease, count: int) -> Lease:
+        """Lease only the first *count* of what is leased: together they are more than one request can say."""
+        head = self._heads[lease.lane_key]
+        head.leased = count
+        return Lease(lane_key=lease.lane_key, numbers=lease.numbers[:count])
+
+    def endpoint_ids(self) -> set[str]:
+        """Return the endpoints that something waits for."""
+        return {key[0] for key in self._heads}
 
     def resume(self, endpoint_id: str) -> None:
         """Give an endpoint a turn again: it was enabled, or has a free place."""
@@ -130,73 +166,78 @@ class Lanes:
             self._in_turn.add(endpoint_id)
             self._turn.append(endpoint_id)
 
-    def forget(self, endpoint_id: str) -> list[int]:
-        """Drop all that waits for a deleted endpoint and is not under way; return the numbers."""
-        dropped: list[int] = []
-        for key in [key for key, head in self._heads.items() if key[0] == endpoint_id and not head.leased]:
-            dropped.extend(self._heads.pop(key).numbers)
-        self.size -= len(dropped)
-        return dropped
+    def lanes_of(self, endpoint_id: str) -> list[LaneKey]:
+        """Return the endpoint's lanes that are not under way."""
+        return [key for key, head in self._heads.items() if key[0] == endpoint_id and not head.leased]
 
-    def _settle_one(self, head: _Head, key: LaneKey, number: int, step: NextStep, now: datetime) -> Lane:
-        lane = Lane(key[2])
-        if not isinstance(step, RetryAt):
-            head.numbers.remove(number)
-            head.failing_since = None
-            head.due_at = now
-            self.size -= 1
-            return lane
-        head.failing_since = head.failing_since or now
-        endpoint = self._endpoint(key[0])
-        hold = endpoint.lane_hold if endpoint else timedelta.max
-        if lane is Lane.ASIDE or now - head.failing_since < hold:
-            head.due_at = step.due_at
-            return lane
-        head.numbers.remove(number)
+    def waiting_in(self, key: LaneKey) -> tuple[int, ...]:
+        """Return what waits in a lane, in order."""
+        head = self._heads.get(key)
+        return () if head is None else tuple(head.numbers)
+
+    def forget(self, key: LaneKey, count: int) -> None:
+        """Drop the first *count* of a lane that is not under way: its endpoint was deleted."""
+        head = self._heads[key]
+        for _ in range(count):
+            head.numbers.popleft()
+        self.size -= count
+        if not head.numbers:
+            del self._heads[key]
+
+    def _free(self, lease: Lease) -> None:
+        places = self._places[lease.endpoint_id]
+        if lease.lane is Lane.REPLAY:
+            places.replay -= 1
+        else:
+            places.live -= 1
+        self.resume(lease.endpoint_id)
+
+    def _take_out(self, head: _Head, numbers: Sequence[int], now: datetime) -> None:
+        for _ in numbers:  # what is leased is always first
+            head.numbers.popleft()
+        head.tried = 0
         head.failing_since = None
         head.due_at = now
-        self.size -= 1
-        self.add(number, key[0], key[1], Lane.ASIDE, step.due_at, now)
-        return Lane.ASIDE
+        self.size -= len(numbers)
 
     def _schedule(self, key: LaneKey, head: _Head, now: datetime) -> None:
         if head.due_at <= now:
-            self._make_ready(key)
+            self._make_ready(key, now)
         else:
             heapq.heappush(self._later, (head.due_at, key))
 
-    def _make_ready(self, key: LaneKey) -> None:
+    def _make_ready(self, key: LaneKey, now: datetime) -> None:
         head = self._heads.get(key)
-        if head is None or head.leased:
+        if head is None or head.leased or head.due_at > now:  # a time noted for a lane that was forgotten since
             return
         places = self._places.setdefault(key[0], _Places())
         self.resume(key[0])
         (places.ready_replay if key[2] == Lane.REPLAY else places.ready).append(key)
 
-    def _lease_one(self, endpoint_id: str) -> Lease | None:
+    def _lease_one(self, endpoint_id: str, now: datetime) -> Lease | None:
         endpoint = self._endpoint(endpoint_id)
         if endpoint is None or endpoint.state is not EndpointState.ENABLED:
             return None
         places = self._places.setdefault(endpoint_id, _Places())
         cap = max(1, endpoint.max_in_flight)
-        if places.live + places.replay < cap and (lease := self._take(places.ready, endpoint)) is not None:
+        if places.live + places.replay < cap and (lease := self._take(places.ready, endpoint, now)) is not None:
             places.live += 1
             return lease
         free = places.replay < max(1, cap // REPLAY_SHARE) and places.live + places.replay < cap
-        if free and (lease := self._take(places.ready_replay, endpoint)) is not None:
+        if free and (lease := self._take(places.ready_replay, endpoint, now)) is not None:
             places.replay += 1
             return lease
         return None
 
-    def _take(self, ready: deque[LaneKey], endpoint: Endpoint) -> Lease | None:
+    def _take(self, ready: deque[LaneKey], endpoint: Endpoint, now: datetime) -> Lease | None:
         while ready:
             key = ready.popleft()
             head = self._heads.get(key)
-            if head is None or head.leased or not head.numbers:
+            if head is None or head.leased or head.due_at > now:
                 continue
-            count = min(max(1, self._batch(endpoint)), len(head.numbers))
+            count = min(head.tried or max(1, self._batch(endpoint)), len(head.numbers))
             head.leased = count
-            return Lease(lane_key=key, numbers=tuple(head.numbers[index] for index in range(count)))
+            return Lease(lane_key=key, numbers=tuple(islice(head.numbers, count)))
         return None
 
 

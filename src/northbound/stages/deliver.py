@@ -2,38 +2,41 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
 
 import msgspec
 import structlog
 from msgspec.structs import replace
 
 from northbound.dialects.base import Dialect
-from northbound.logic.order import Lanes, Lease
-from northbound.logic.retry import failure_verdict, free_retry, next_step
+from northbound.logic.order import LaneKey, Lanes, Lease
+from northbound.logic.retry import failure_verdict, free_retry, may_have_arrived, next_step
 from northbound.model.app import Endpoint
 from northbound.model.delivery import (
     Attempt,
     Dead,
     Delivery,
-    Done,
     Exchange,
     Failure,
     FailureKind,
     Lane,
     NextStep,
+    RetryAt,
     Verdict,
 )
-from northbound.model.errors import HubError
+from northbound.model.errors import HubError, InvalidInput
 from northbound.model.wire import Request
 from northbound.ports import Clock, DeliveryQueue, Entropy, Sender
 
 SETTLE_ROWS = 256  # outcomes in one commit
-SETTLE_WAIT = timedelta(milliseconds=20)  # how long an outcome may wait for others
 IN_FLIGHT = 512  # exchanges under way, all endpoints together
 CACHED = 20_000  # deliveries kept in memory between routing and sending
+LEASE = timedelta(seconds=120)  # how long an exchange may be under way; longer than every deadline (law 6)
+STALLED = 1.0  # seconds of pause after a turn that failed, nothing being sent meanwhile
+DELETED = Dead(reason="cancelled: the endpoint was deleted", cancelled=True)
 log = structlog.get_logger()
+Row = tuple[int, Attempt | None, NextStep, Lane, int]
 
 
 class Settled(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +46,16 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
     endpoint: Endpoint
     attempt: Attempt
     step: NextStep
+
+
+class _Flight(msgspec.Struct, frozen=True, kw_only=True):
+    """An exchange under way, until `expires` on the monotonic clock."""
+
+    lease: Lease
+    deliveries: tuple[Delivery, ...]
+    endpoint: Endpoint
+    request: Request
+    expires: float
 
 
 class _Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,8 +80,11 @@ class Deliver:
         entropy: Entropy,
         *,
         wait_scale: float = 1.0,
+        lease: timedelta = LEASE,
         on_settled: Callable[[Settled], None] = lambda _: None,
+        settle: Callable[[Sequence[Row]], Awaitable[None]] | None = None,
     ) -> None:
+        """*settle* stores like *queue*, letting the loop go on while the disk works; without it *queue* does."""
         self._queue = queue
         self._sender = sender
         self._dialects = dialects
@@ -76,11 +92,15 @@ class Deliver:
         self._clock = clock
         self._entropy = entropy
         self._scale = wait_scale
+        self._lease = lease.total_seconds()
         self._on_settled = on_settled
-        self.lanes = Lanes(endpoint, _batch_size)
+        self._settle_aside = settle
+        self.lanes = Lanes(endpoint, self._batch_size)
         self._cache: OrderedDict[int, Delivery] = OrderedDict()
+        self._maybe_sent: set[int] = set()  # under way, perhaps, when the last process ended
+        self._flights: dict[LaneKey, _Flight] = {}
         self._outcomes: list[_Outcome] = []
-        self._in_flight = 0
+        self._look_for_deleted = False
         self._wake = asyncio.Event()
 
     def recover(self) -> int:
@@ -88,43 +108,60 @@ class Deliver:
         now = self._clock.now()
         waiting = self._queue.waiting()
         for one in waiting:
-            self.lanes.add(one.number, one.endpoint_id, one.order_key, one.lane, one.due_at, now)
+            is_first = self.lanes.add(
+                one.number, one.endpoint_id, one.order_key, one.lane, one.due_at, now, tried=one.attempts > 0
+            )
+            if is_first:
+                self._maybe_sent.add(one.number)
+        self._look_for_deleted = True
         return len(waiting)
 
     def take(self, numbers: Sequence[int], deliveries: Sequence[Delivery]) -> None:
         """Queue what was just routed or replayed."""
         now = self._clock.now()
         for number, one in zip(numbers, deliveries, strict=True):
-            self._cache[number] = one
+            self._remember(number, one)
             self.lanes.add(number, one.endpoint_id, one.order_key, one.lane, one.due_at, now)
-        while len(self._cache) > CACHED:
-            self._cache.popitem(last=False)
+            self._look_for_deleted = self._look_for_deleted or self._endpoint(one.endpoint_id) is None
         if deliveries:
             self._wake.set()
 
     def wake(self) -> None:
         """Look again: an endpoint changed."""
+        self._look_for_deleted = True
         self._wake.set()
 
     @property
     def idle(self) -> bool:
         """Whether nothing is under way, unsettled or waiting."""
-        return not self._in_flight and not self._outcomes and not self.lanes.size
+        return not self._flights and not self._outcomes and not self.lanes.size
 
     async def run(self) -> None:
-        """Deliver for ever."""
+        """Deliver for ever; while the store refuses, nothing is sent: it could only be sent again and again."""
         while True:
-            started = await self.step(IN_FLIGHT - self._in_flight)
-            settled = await self.settle()
-            if started or settled:
+            self._wake.clear()
+            try:
+                is_busy = await self.turn()
+            except Exception:
+                log.exception("delivery.stalled", again_in=STALLED)
+                await asyncio.sleep(STALLED)
+                continue
+            if is_busy:
                 await asyncio.sleep(0)
                 continue
-            self._wake.clear()
             try:
                 async with asyncio.timeout(self._pause()):
                     await self._wake.wait()
             except TimeoutError:
                 pass
+
+    async def turn(self) -> bool:
+        """Settle what ended, then start what is due; tell whether there was anything to do."""
+        self._expire()
+        settled = await self.settle()
+        if self._look_for_deleted:
+            await self.cancel_deleted()
+        return bool(await self.step(IN_FLIGHT - len(self._flights)) or settled)
 
     async def step(self, limit: int) -> int:
         """Start up to *limit* exchanges; return how many."""
@@ -134,24 +171,33 @@ class Deliver:
         return len(leases)
 
     async def settle(self) -> int:
-        """Store what ended, in one commit of at most `SETTLE_ROWS`; return how many."""
-        batch = self._outcomes[:SETTLE_ROWS]
+        """Store what ended, in one commit of at most `SETTLE_ROWS`; return how many.
+
+        When the commit fails, nothing is settled: leases and outcomes stay, and the next call tries them again.
+        """
+        now = self._clock.now()
+        batch = [self._unless_deleted(one) for one in self._outcomes[:SETTLE_ROWS]]
         if not batch:
             return 0
+        for one in batch:
+            if isinstance(one.step, Dead) and one.step.stop_endpoint:
+                self._queue.stop_endpoint(one.endpoint.id, one.step.reason, now)
+        lanes = [self.lanes.destined(one.lease, one.step, now) for one in batch]
+        await self._store([row for one, lane in zip(batch, lanes, strict=True) for row in self._rows(one, lane)])
         del self._outcomes[: len(batch)]
-        now = self._clock.now()
-        rows: list[tuple[int, Attempt | None, NextStep, Lane, int]] = []
-        for one in batch:
-            lanes = self.lanes.settle(one.lease, [one.step] * len(one.lease.numbers), now)
-            for number, delivery, lane in zip(one.lease.numbers, one.deliveries, lanes, strict=True):
-                attempts = delivery.attempts + one.charged
-                rows.append((number, replace(one.attempt, delivery_id=delivery.id), one.step, lane, attempts))
-                self._after(number, delivery, one, lane, attempts)
-        self._queue.settle(rows)
-        for one in batch:
-            for delivery in one.deliveries:
-                self._on_settled(Settled(delivery=delivery, endpoint=one.endpoint, attempt=one.attempt, step=one.step))
+        for one, lane in zip(batch, lanes, strict=True):
+            self.lanes.settle(one.lease, one.step, lane, now)
+            self._conclude(one, lane)
         return len(batch)
+
+    async def cancel_deleted(self) -> int:
+        """Settle as cancelled what waits for endpoints that were deleted (D13); return how many."""
+        cancelled = 0
+        for endpoint_id in self.lanes.endpoint_ids():
+            if self._endpoint(endpoint_id) is None:
+                cancelled += await self._cancel(endpoint_id)
+        self._look_for_deleted = False
+        return cancelled
 
     # --- one exchange ---------------------------------------------------------------------------
 
@@ -161,36 +207,48 @@ class Deliver:
         deliveries = tuple(one for one in loaded if one is not None)
         if endpoint is None or len(deliveries) != len(loaded):
             raise AssertionError(f"a lease of {lease.endpoint_id} without its endpoint or delivery")
-        self._in_flight += 1
-        try:
-            request = self._request(deliveries, endpoint)
-        except HubError as error:
-            self._cannot_say(lease, deliveries, endpoint, error)
-            return
+        while True:
+            try:
+                request = self._request(deliveries, endpoint)
+                break
+            except Exception as error:  # noqa: BLE001 - a dialect's fault ends this delivery, not the stage
+                if len(deliveries) == 1:
+                    self._cannot_say(lease, deliveries[0], endpoint, error)
+                    return
+                lease = self.lanes.shrink(lease, len(deliveries) // 2)
+                deliveries = deliveries[: len(lease.numbers)]
+        expires = self._clock.monotonic() + self._lease
+        flight = _Flight(lease=lease, deliveries=deliveries, endpoint=endpoint, request=request, expires=expires)
+        self._flights[lease.lane_key] = flight
         self._sender.submit(
-            request,
-            deadline=endpoint.retry.deadline,
-            on_done=lambda exchange: self._ended(lease, deliveries, endpoint, exchange),
+            request, deadline=endpoint.retry.deadline, on_done=lambda exchange: self._ended(flight, exchange)
         )
 
     def _request(self, deliveries: tuple[Delivery, ...], endpoint: Endpoint) -> Request:
         dialect = self._dialects[endpoint.dialect]
-        first = deliveries[0]
-        request = dialect.encode([one.view for one in deliveries], endpoint)
-        prev = "" if first.prev is None else str(first.prev)
-        request = request.adding(
+        first, last = deliveries[0], deliveries[-1]
+        other = next((one.dialect for one in deliveries if one.dialect not in {"", endpoint.dialect}), None)
+        if other is not None:
+            raise InvalidInput(f"it was routed in the words of {other}, and the endpoint speaks {endpoint.dialect} now")
+        request = dialect.encode([one.view for one in deliveries], endpoint).adding(
             ("northbound-delivery", first.id),
             ("northbound-attempt", str(first.attempts + 1)),
-            ("northbound-seq", str(first.seq)),
-            ("northbound-prev", prev),
+            ("northbound-seq", str(last.seq)),
+            ("northbound-prev", "" if first.prev is None else str(first.prev)),
         )
+        if any(one.possible_duplicate for one in deliveries):
+            request = request.adding(("northbound-possible-duplicate", "1"))
         return dialect.sign(request, endpoint, self._clock.now(), self._entropy.bytes(32))
 
-    def _ended(self, lease: Lease, deliveries: tuple[Delivery, ...], endpoint: Endpoint, exchange: Exchange) -> None:
-        verdict, charged = self._judged(endpoint, exchange)
-        made = deliveries[0].attempts + charged
+    def _ended(self, flight: _Flight, exchange: Exchange) -> None:
+        if self._flights.get(flight.lease.lane_key) is not flight:
+            return  # its lease ended by time before: what is known of it is settled already
+        del self._flights[flight.lease.lane_key]
+        endpoint = flight.endpoint
+        verdict, is_charged = self._judged(endpoint, exchange)
+        made = flight.deliveries[0].attempts + 1
         step: NextStep
-        if not charged and not verdict.accepted:
+        if not is_charged and not verdict.accepted:
             step = free_retry(verdict, self._clock.now(), self._entropy.fraction(), scale=self._scale)
         else:
             step = next_step(
@@ -202,66 +260,140 @@ class Deliver:
                 endpoint_ignores_gone=endpoint.ignore_gone,
                 scale=self._scale,
             )
-        attempt = Attempt(delivery_id=deliveries[0].id, number=made, exchange=exchange, verdict=verdict)
-        self._in_flight -= 1
-        self._outcomes.append(
-            _Outcome(lease=lease, deliveries=deliveries, endpoint=endpoint, attempt=attempt, step=step, charged=charged)
-        )
-        if isinstance(step, Dead) and step.stop_endpoint:
-            self._queue.stop_endpoint(endpoint.id, step.reason, self._clock.now())
-            log.error("endpoint.gone", endpoint=endpoint.id)
-        self._wake.set()
+        attempt = Attempt(delivery_id=flight.deliveries[0].id, number=made, exchange=exchange, verdict=verdict)
+        self._note(flight.lease, flight.deliveries, endpoint, attempt, step, is_charged=is_charged)
 
     def _judged(self, endpoint: Endpoint, exchange: Exchange) -> tuple[Verdict, bool]:
         outcome = exchange.outcome
         if isinstance(outcome, Failure):
             return failure_verdict(outcome), outcome.chargeable
-        return self._dialects[endpoint.dialect].judge(exchange.request, outcome), True
+        try:
+            return self._dialects[endpoint.dialect].judge(exchange.request, outcome), True
+        except Exception as error:  # noqa: BLE001 - an answer that breaks its dialect is an answer not accepted
+            return Verdict(accepted=False, reason=f"the answer cannot be judged: {type(error).__name__}"), True
 
-    def _cannot_say(self, lease: Lease, deliveries: tuple[Delivery, ...], endpoint: Endpoint, error: HubError) -> None:
+    def _cannot_say(self, lease: Lease, delivery: Delivery, endpoint: Endpoint, error: Exception) -> None:
         """Settle what this endpoint's wire cannot send at all: a dead letter with the reason (D19)."""
-        failure = Failure(kind=FailureKind.PROTOCOL, message=error.message)
+        reason = error.message if isinstance(error, HubError) else f"it cannot be written: {type(error).__name__}"
+        failure = Failure(kind=FailureKind.PROTOCOL, message=reason)
         request = Request(method=endpoint.method, url=endpoint.url)
         exchange = Exchange(request=request, outcome=failure, started_at=self._clock.now(), duration_ms=0)
-        made = deliveries[0].attempts + 1
-        verdict = Verdict(accepted=False, reason=error.message)
-        self._in_flight -= 1
+        verdict = Verdict(accepted=False, reason=reason)
+        attempt = Attempt(delivery_id=delivery.id, number=delivery.attempts + 1, exchange=exchange, verdict=verdict)
+        self._note(lease, (delivery,), endpoint, attempt, Dead(reason=reason), is_charged=True)
+
+    def _expire(self) -> None:
+        """End leases whose exchange never told how it ended (law 6); it may have arrived."""
+        now = self._clock.monotonic()
+        while self._flights:
+            flight = next(iter(self._flights.values()))
+            if flight.expires > now:
+                return
+            log.error("delivery.lease_expired", endpoint=flight.endpoint.id)
+            failure = Failure(kind=FailureKind.TIMEOUT, message="the exchange did not end within its lease")
+            started, length = self._clock.now() - timedelta(seconds=self._lease), round(self._lease * 1000)
+            self._ended(
+                flight, Exchange(request=flight.request, outcome=failure, started_at=started, duration_ms=length)
+            )
+
+    # --- what came of it ------------------------------------------------------------------------
+
+    def _note(
+        self,
+        lease: Lease,
+        deliveries: tuple[Delivery, ...],
+        endpoint: Endpoint,
+        attempt: Attempt,
+        step: NextStep,
+        *,
+        is_charged: bool,
+    ) -> None:
         self._outcomes.append(
             _Outcome(
-                lease=lease,
-                deliveries=deliveries,
-                endpoint=endpoint,
-                attempt=Attempt(delivery_id=deliveries[0].id, number=made, exchange=exchange, verdict=verdict),
-                step=Dead(reason=error.message),
-                charged=True,
+                lease=lease, deliveries=deliveries, endpoint=endpoint, attempt=attempt, step=step, charged=is_charged
             )
         )
+        self._wake.set()
 
-    def _after(self, number: int, delivery: Delivery, one: _Outcome, lane: Lane, attempts: int) -> None:
-        if isinstance(one.step, Done | Dead):
+    def _unless_deleted(self, one: _Outcome) -> _Outcome:
+        if isinstance(one.step, RetryAt) and self._endpoint(one.endpoint.id) is None:
+            self._look_for_deleted = True
+            return replace(one, step=DELETED)
+        return one
+
+    def _rows(self, one: _Outcome, lane: Lane) -> list[Row]:
+        return [
+            (number, replace(one.attempt, delivery_id=delivery.id), one.step, lane, delivery.attempts + one.charged)
+            for number, delivery in zip(one.lease.numbers, one.deliveries, strict=True)
+        ]
+
+    def _conclude(self, one: _Outcome, lane: Lane) -> None:
+        for number, delivery in zip(one.lease.numbers, one.deliveries, strict=True):
+            self._maybe_sent.discard(number)
             self._cache.pop(number, None)
-            return
-        waiting = replace(
-            delivery, attempts=attempts, lane=lane, due_at=one.step.due_at, possible_duplicate=attempts > 0
-        )
-        self._cache[number] = waiting
+            if isinstance(one.step, RetryAt):
+                arrived = delivery.possible_duplicate or may_have_arrived(one.attempt.exchange.outcome)
+                attempts = delivery.attempts + one.charged
+                waiting = replace(
+                    delivery, attempts=attempts, lane=lane, due_at=one.step.due_at, possible_duplicate=arrived
+                )
+                self._remember(number, waiting)
+            self._on_settled(Settled(delivery=delivery, endpoint=one.endpoint, attempt=one.attempt, step=one.step))
+        if isinstance(one.step, Dead) and one.step.stop_endpoint:
+            log.error("endpoint.gone", endpoint=one.endpoint.id)
+
+    async def _store(self, rows: Sequence[Row]) -> None:
+        if self._settle_aside is None:
+            self._queue.settle(rows)
+            await asyncio.sleep(0)
+        else:
+            await self._settle_aside(rows)
+
+    async def _cancel(self, endpoint_id: str) -> int:
+        lanes = self.lanes.lanes_of(endpoint_id)
+        cancelled = 0
+        while lanes:
+            rows: list[Row] = []
+            chunk: list[tuple[LaneKey, int]] = []
+            while lanes and len(rows) < SETTLE_ROWS:
+                numbers = self.lanes.waiting_in(lanes[-1])
+                chunk.append((lanes.pop(), len(numbers)))
+                rows += [self._cancelled(number) for number in numbers]
+            await self._store(rows)
+            for key, count in chunk:
+                self.lanes.forget(key, count)
+            cancelled += len(rows)
+        log.warning("delivery.cancelled", endpoint=endpoint_id, count=cancelled, reason=DELETED.reason)
+        return cancelled
+
+    def _cancelled(self, number: int) -> Row:
+        self._maybe_sent.discard(number)
+        known = self._delivery(number)
+        self._cache.pop(number, None)
+        lane, attempts = (known.lane, known.attempts) if known is not None else (Lane.LIVE, 0)
+        return (number, None, DELETED, lane, attempts)
+
+    # --- what is kept in memory -----------------------------------------------------------------
+
+    def _remember(self, number: int, delivery: Delivery) -> None:
+        self._cache[number] = delivery
+        while len(self._cache) > CACHED:
+            self._cache.popitem(last=False)
 
     def _delivery(self, number: int) -> Delivery | None:
-        return self._cache.get(number) or self._queue.load(number)
+        known = self._cache.get(number) or self._queue.load(number)
+        if known is not None and number in self._maybe_sent:
+            return replace(known, possible_duplicate=True)
+        return known
+
+    def _batch_size(self, endpoint: Endpoint) -> int:
+        size, dialect = endpoint.options.get("batch", 1), self._dialects.get(endpoint.dialect)
+        if dialect is None or not isinstance(size, int):
+            return 1
+        return min(max(1, size), dialect.batch_max)
 
     def _pause(self) -> float:
-        if self._outcomes:
-            return SETTLE_WAIT.total_seconds()
         due = self.lanes.next_due()
         if due is None:
             return 1.0
-        return max(0.001, min(1.0, _seconds_until(due, self._clock.now())))
-
-
-def _seconds_until(due: datetime, now: datetime) -> float:
-    return (due - now).total_seconds()
-
-
-def _batch_size(endpoint: Endpoint) -> int:
-    size = endpoint.options.get("batch", 1)
-    return size if isinstance(size, int) else 1
+        return max(0.001, min(1.0, (due - self._clock.now()).total_seconds()))
