@@ -1,4 +1,4 @@
-"""Measure the numbers we publish. `make bench`: a few minutes; `make bench BENCH=--full`: the long one, 7 GB of disk.
+"""Measure the numbers we publish. `make bench`: a few minutes; `make bench BENCH=--full`: the long one, 10 GB of disk.
 
 `BENCH="--only durable_intake,delivery --rounds 9"` runs a part. Ends with failure when a gate of fairness failed, not
 when a goal was missed: a goal is read, a gate is held.
@@ -27,7 +27,7 @@ HAS_SIZES = {"full_table", "memory"}  # those that `--full` makes larger
 def main() -> int:
     options = _options()
     if options.full and shutil.disk_usage(WORK.parent.parent).free < DISK_FULL:
-        print("--full writes about 7 GB and wants 12 GB free on this disk; free some, or run without --full")
+        print("--full writes about 10 GB and wants 12 GB free on this disk; free some, or run without --full")
         return 2
     ensure_wrk()
     WORK.mkdir(parents=True, exist_ok=True)
