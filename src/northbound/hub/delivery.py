@@ -146,6 +146,7 @@ async def main(config: Config, folder: Folder) -> None:
         clock,
         entropy,
         wait_scale=config.wait_scale,
+        lease=timedelta(seconds=config.lease_seconds),
         on_settled=hub.on_settled,
     )
     deliver.recover()
@@ -208,10 +209,10 @@ async def _obey(commands: SqliteControlReader, control: Control) -> None:
     while True:
         found = commands.commands_after(last)
         for number, identity, body in found:
-            control.step(identity, body)
+            if control.step(identity, body) is None:
+                break  # it has more pages: after everybody else had a turn
             last = number
-        if not found:
-            await asyncio.sleep(COMMAND_POLL.total_seconds())
+        await asyncio.sleep(0 if found else COMMAND_POLL.total_seconds())
 
 
 async def _watch(watch: RegistryWatch, hub: Delivering, deliver: Deliver) -> None:

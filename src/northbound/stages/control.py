@@ -1,4 +1,8 @@
-"""Carry out what people ask of the delivery process: replays, test events, endpoints started again."""
+"""Carry out what people ask of the delivery process: replays, test events, endpoints started again.
+
+A replay goes page by page, each stored with how far it came, so that it neither holds up live deliveries nor doubles
+after a crash.
+"""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -12,8 +16,8 @@ from northbound.model.delivery import Delivery, DeliveryState, Lane
 from northbound.model.errors import HubError, InvalidInput
 from northbound.ports import Clock
 
-REPLAY_MAX = 1_000_000  # deliveries of one replay; ask for a narrower span above it
-PAGE = 500
+REPLAY_MAX = 1_000_000  # deliveries of one replay; its result says that there is more
+PAGE = 500  # deliveries looked at in one step
 log = structlog.get_logger()
 
 
@@ -47,8 +51,15 @@ class ReplayStore(Protocol):
         ...
 
 
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """Some of what a replay is about, and where the next page begins; None after the last."""
+
+    found: list[Delivery]
+    after: int | None
+
+
 class Control:
-    """The stage: `step` carries out one command, once."""
+    """The stage: `step` carries out one command, once, a page at a time."""
 
     def __init__(
         self,
@@ -64,8 +75,8 @@ class Control:
         self._test_event = test_event
         self._on_started = on_started
 
-    def step(self, command_id: str, command: dict[str, Any]) -> Any:
-        """Carry out *command* unless it was before; return its result."""
+    def step(self, command_id: str, command: dict[str, Any]) -> Any | None:
+        """Carry out a page of *command* unless it was before; return its result, None while there is more to do."""
         done = self._store.command_result(command_id)
         if done is not None:
             return done
@@ -73,57 +84,68 @@ class Control:
             return self._carry_out(command_id, command)
         except HubError as error:
             result = {"error": error.code, "message": error.message}
-            self._store.add([], command_id=command_id, result=result)
-            return result
+        except (KeyError, ValueError, TypeError, msgspec.MsgspecError) as error:
+            result = {"error": InvalidInput.code, "message": f"the command cannot be read: {error}"}
+        self._store.add([], command_id=command_id, result=result)
+        return result
 
-    def _carry_out(self, command_id: str, command: dict[str, Any]) -> Any:
+    def _carry_out(self, command_id: str, command: dict[str, Any]) -> Any | None:
         match command.get("do"):
             case "replay":
                 return self._replay(command_id, command)
             case "test":
-                return self._finish(command_id, self._test_event(str(command["endpoint_id"])))
+                return self._add(command_id, self._test_event(str(command["endpoint_id"])), after=None, count=0)
             case "start_endpoint":
                 endpoint_id = str(command["endpoint_id"])
                 self._store.start_endpoint(endpoint_id)
                 self._on_started(endpoint_id)
-                return self._finish(command_id, [])
+                return self._add(command_id, [], after=None, count=0)
             case other:
                 raise InvalidInput(f"there is no command {other!r}")
 
-    def _replay(self, command_id: str, command: dict[str, Any]) -> Any:
+    def _replay(self, command_id: str, command: dict[str, Any]) -> Any | None:
+        progress = self._store.command_result(_progress(command_id)) or {"after": 0, "count": 0}
+        page = self._page(command, progress["after"])
         now = self._clock.now()
-        found = [replayed(one, command_id, now) for one in self._chosen(command)]
-        return self._finish(command_id, found)
+        own = f"@{command_id}"  # what this very command sent again and lost again
+        chosen = [replayed(one, command_id, now) for one in page.found if not one.id.endswith(own)]
+        return self._add(command_id, chosen, after=page.after, count=progress["count"])
 
-    def _finish(self, command_id: str, deliveries: list[Delivery]) -> Any:
-        result = {"count": len(deliveries)}
+    def _add(self, command_id: str, deliveries: list[Delivery], *, after: int | None, count: int) -> Any | None:
+        count += len(deliveries)
+        if after is not None and count < REPLAY_MAX:
+            progress = {"after": after, "count": count}
+            numbers = self._store.add(deliveries, command_id=_progress(command_id), result=progress)
+            self._on_added(numbers, deliveries)
+            return None
+        result = {"count": count} if after is None else {"count": count, "more": True}
         numbers = self._store.add(deliveries, command_id=command_id, result=result)
         self._on_added(numbers, deliveries)
-        log.info("command.done", command=command_id, count=len(deliveries))
+        log.info("command.done", command=command_id, count=count)
         return result
 
-    def _chosen(self, command: dict[str, Any]) -> list[Delivery]:
+    def _page(self, command: dict[str, Any], after: int) -> Page:
         if "numbers" in command:
-            loaded = [self._store.load(int(number)) for number in command["numbers"]]
-            return [one for one in loaded if one is not None]
+            numbers = [int(number) for number in command["numbers"]]
+            loaded = [self._store.load(number) for number in numbers[after : after + PAGE]]
+            is_last = after + PAGE >= len(numbers)
+            return Page(found=[one for one in loaded if one is not None], after=None if is_last else after + PAGE)
         endpoint_id = command.get("endpoint_id")
         if command.get("all_failed"):
-            return self._pages(lambda after: self._store.dead(endpoint_id, after, PAGE))
+            return _paged(self._store.dead(endpoint_id, after, PAGE))
         if endpoint_id is None:
             raise InvalidInput("a replay of a span needs endpoint_id", field="endpoint_id")
         since = msgspec.convert(command["since"], datetime)
         until = msgspec.convert(command["until"], datetime)
-        return self._pages(lambda after: self._store.between(endpoint_id, since, until, after, PAGE))
+        return _paged(self._store.between(endpoint_id, since, until, after, PAGE))
 
-    def _pages(self, page: Callable[[int], list[tuple[int, Delivery]]]) -> list[Delivery]:
-        chosen: list[Delivery] = []
-        after = 0
-        while found := page(after):
-            chosen.extend(one for _, one in found)
-            after = found[-1][0]
-            if len(chosen) > REPLAY_MAX:
-                raise InvalidInput(f"over {REPLAY_MAX} deliveries; choose a narrower span")
-        return chosen
+
+def _paged(rows: list[tuple[int, Delivery]]) -> Page:
+    return Page(found=[one for _, one in rows], after=rows[-1][0] if len(rows) == PAGE else None)
+
+
+def _progress(command_id: str) -> str:
+    return f"{command_id}/progress"
 
 
 def replayed(delivery: Delivery, command_id: str, now: datetime) -> Delivery:

@@ -1,22 +1,25 @@
 """Take a callback in: verify, store, answer. Nothing else happens before the vendor has its answer."""
 
 import asyncio
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
 
 from northbound.dialects.base import Dialect
 from northbound.model.app import Source
-from northbound.model.delivery import Failure
+from northbound.model.delivery import Failure, FailureKind
 from northbound.model.errors import DecodeError, HubError, Overloaded, SignatureError, StoreFailed
 from northbound.model.log import Receipt
 from northbound.model.wire import Key, KeyKind, Needs, Proof, Request, Response
 from northbound.ports import Clock, EventLog, Sender
 
-CERTIFICATES_KEPT = 100  # fetched certificates in memory, all sources together
+CERTIFICATES_KEPT = 100  # per source: fetched certificates, and addresses where there was none
+FETCHES_A_MINUTE = 10  # certificate addresses asked per source: a listed host can be named with any path
+NOT_ASKED_AGAIN = 60.0  # seconds after a fetch that failed
 SAMPLES_A_MINUTE = 20  # refused requests kept per source and error code
 FETCH_DEADLINE = timedelta(seconds=2)
 log = structlog.get_logger()
@@ -40,7 +43,7 @@ class Ingest:
         self._sender = sender
         self._clock = clock
         self._on_outcome = on_outcome
-        self._certificates: dict[str, Key] = {}
+        self._certificates: dict[str, Certificates] = {}  # by source, so that none crowds out another's
         self._samples: dict[tuple[str, str], tuple[int, int]] = {}  # (source, code) -> (minute, taken in it)
 
     async def step(self, request: Request, source: Source, dialect: Dialect) -> Response:
@@ -51,6 +54,9 @@ class Ingest:
         except TimeoutError:
             error = Overloaded(f"not stored within {budget:g} s; send it again")
             outcome = Outcome(response=dialect.ack(request, error), result="over_budget")
+        except Exception as fault:
+            log.exception("intake.broken", source=source.id, fault=type(fault).__name__)
+            outcome = await self._broken(request, source, dialect)
         self._on_outcome(source, outcome.result, outcome.events)
         if outcome.response.status != 503:
             return outcome.response
@@ -78,12 +84,23 @@ class Ingest:
         result = "stored" if stored.ids else "duplicate"
         return Outcome(response=dialect.ack(request, None), result=result, events=len(stored.ids))
 
+    async def _broken(self, request: Request, source: Source, dialect: Dialect) -> Outcome:
+        """Keep what our own fault could not take in, and have the vendor send it again."""
+        error = HubError("northbound could not read this; it is kept for its makers")
+        receipt = Receipt(source_id=source.id, received_at=self._clock.now(), request=request, proof=Proof.NONE)
+        if self._may_sample(receipt, error.code):
+            await self._keep(receipt, error)
+        return Outcome(response=dialect.ack(request, error), result=error.code)
+
     async def _refuse(self, receipt: Receipt, error: HubError) -> None:
         """Keep a bounded sample; a verified request that cannot be read raises an alarm."""
         if isinstance(error, DecodeError):
             log.error("intake.not_decodable", source=receipt.source_id, proof=receipt.proof.value, reason=error.message)
         elif not self._may_sample(receipt, error.code):
             return
+        await self._keep(receipt, error)
+
+    async def _keep(self, receipt: Receipt, error: HubError) -> None:
         try:
             await self._log.quarantine(receipt, error.code, error.message)
         except (StoreFailed, Overloaded) as full:
@@ -104,26 +121,83 @@ class Ingest:
         proof = dialect.verify(request, keys, now, source.options)
         if not isinstance(proof, Needs):
             return proof
-        fetched = self._certificates.get(proof.url) or await self._fetch(proof.url)
+        if source.id not in self._certificates:
+            self._certificates[source.id] = Certificates(self._sender, self._clock)
+        fetched = await self._certificates[source.id].key_at(proof.url)
         proof = dialect.verify(request, [*keys, fetched], now, source.options)
         if isinstance(proof, Needs):
             raise SignatureError("the signature needs a certificate that could not be had")
         return proof
 
+
+class Certificates:
+    """What one source's signatures named: fetched through the guarded sender, once, at a bounded pace, and kept."""
+
+    def __init__(self, sender: Sender, clock: Clock) -> None:
+        self._sender = sender
+        self._clock = clock
+        self._known: OrderedDict[str, Key] = OrderedDict()  # the one used longest ago first
+        self._failed: OrderedDict[str, tuple[float, HubError]] = OrderedDict()  # until when, and what went wrong
+        self._asking: dict[str, asyncio.Future[Key]] = {}
+        self._asked: deque[float] = deque()
+
+    async def key_at(self, url: str) -> Key:
+        """Return the certificate at *url*; raise `SignatureError` if there is none, `Overloaded` to be asked again."""
+        if url in self._known:
+            self._known.move_to_end(url)
+            return self._known[url]
+        now = self._clock.monotonic()
+        until, error = self._failed.get(url, (0.0, None))
+        if error is not None and now < until:
+            raise type(error)(error.message)
+        if url not in self._asking:
+            self._allow(now)
+            fetch = self._asking[url] = asyncio.ensure_future(self._fetch(url))
+            fetch.add_done_callback(_look_at)
+        return await asyncio.shield(self._asking[url])  # it goes on for the vendor's next try, within its deadline
+
+    def _allow(self, now: float) -> None:
+        while self._asked and self._asked[0] <= now - 60.0:
+            self._asked.popleft()
+        if len(self._asked) >= FETCHES_A_MINUTE:
+            raise Overloaded("too many certificate addresses in a minute; send it again")
+        self._asked.append(now)
+
     async def _fetch(self, url: str) -> Key:
-        """Fetch a certificate through the guarded sender and keep it."""
-        request = Request(method="GET", url=url)
-        exchange = await self._sender.send(request, deadline=FETCH_DEADLINE)
+        try:
+            key = await self._fetched(url)
+        except HubError as error:
+            self._failed[url] = (self._clock.monotonic() + NOT_ASKED_AGAIN, error)
+            _bound(self._failed)
+            raise
+        finally:
+            del self._asking[url]
+        self._known[url] = key
+        _bound(self._known)
+        return key
+
+    async def _fetched(self, url: str) -> Key:
+        exchange = await self._sender.send(Request(method="GET", url=url), deadline=FETCH_DEADLINE)
         outcome = exchange.outcome
+        if isinstance(outcome, Failure) and outcome.kind is not FailureKind.BLOCKED:
+            raise Overloaded(f"the signing certificate could not be fetched: {outcome.message}; send it again")
         if isinstance(outcome, Failure):
             raise SignatureError(f"the signing certificate could not be fetched: {outcome.message}")
+        if outcome.status >= 500:
+            raise Overloaded(f"the signing certificate's address answers {outcome.status}; send it again")
         if outcome.status != 200:
             raise SignatureError(f"the signing certificate could not be fetched: its address answers {outcome.status}")
-        if len(self._certificates) >= CERTIFICATES_KEPT:
-            self._certificates.pop(next(iter(self._certificates)))
-        key = Key(kind=KeyKind.CERTIFICATE, secret=outcome.body, url=url)
-        self._certificates[url] = key
-        return key
+        return Key(kind=KeyKind.CERTIFICATE, secret=outcome.body, url=url)
+
+
+def _look_at(fetch: asyncio.Future[Key]) -> None:
+    if not fetch.cancelled():
+        fetch.exception()  # told to whoever still waits; nobody may
+
+
+def _bound(kept: OrderedDict[str, Any]) -> None:
+    while len(kept) > CERTIFICATES_KEPT:
+        kept.popitem(last=False)
 
 
 Result = TypeVar("Result")
