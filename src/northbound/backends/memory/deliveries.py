@@ -39,7 +39,7 @@ class MemoryDeliveries:
         self._stopped: dict[str, tuple[str, datetime]] = {}
         self._days: dict[tuple[str, str], DayStats] = {}
         self._members: set[tuple[str, str, str]] = set()
-        self._present: dict[str, int] = {}
+        self._present: dict[str, tuple[str, int]] = {}  # by app: its newest day, members present
 
     # --- rooms ----------------------------------------------------------------------------------
 
@@ -171,8 +171,10 @@ class MemoryDeliveries:
     def _count(self, app_id: str, tally: Tally) -> None:
         new = {(app_id, tally.day, member) for member in tally.members} - self._members
         self._members |= new
-        present = max(0, self._present.get(app_id, 0) + tally.present_delta)
-        self._present[app_id] = present
+        day, before = self._present.get(app_id, ("", 0))
+        present = max(0, before + tally.present_delta)
+        self._present[app_id] = (max(day, tally.day), present)
+        most = 0 if tally.day < day else max(before, present)  # a late entry of an earlier day is nobody's peak
         was = self._days.get((app_id, tally.day), DayStats(app_id=app_id, day=tally.day))
         self._days[app_id, tally.day] = replace(
             was,
@@ -181,7 +183,7 @@ class MemoryDeliveries:
             participant_seconds=was.participant_seconds + tally.participant_seconds,
             joins=was.joins + tally.joins,
             members=was.members + len(new),
-            peak=max(was.peak, present),
+            peak=max(was.peak, most),
         )
 
 
@@ -192,6 +194,5 @@ def _settled(one: Delivery, step: NextStep, lane: Lane, attempts: int) -> Delive
             return replace(made, state=DeliveryState.DELIVERED, due_at=_EPOCH, reason=None)
         case RetryAt(due_at=due_at, reason=reason):
             return replace(made, state=DeliveryState.WAITING, due_at=due_at, reason=reason)
-        case Dead(reason=reason, drop=drop):
-            state = DeliveryState.DROPPED if drop else DeliveryState.DEAD
-            return replace(made, state=state, due_at=_EPOCH, reason=reason)
+        case Dead(reason=reason):
+            return replace(made, state=step.state, due_at=_EPOCH, reason=reason)

@@ -33,6 +33,7 @@ from northbound.model.errors import StoreFailed
 from northbound.model.room import Memory, Room, Tally
 from northbound.ports import Waiting
 
+MEMORIES_CACHED = 20_000  # sessions of media servers whose connections are kept in memory
 ROOMS_CACHED = 20_000  # rooms kept in memory; the others are read again when they speak
 _ENCODE = msgspec.json.Encoder().encode
 _ROOM = msgspec.json.Decoder(Room).decode
@@ -50,7 +51,7 @@ class SqliteDeliveries:
         self._reader = open_reader(path)
         self._checkpointer = Checkpointer(path, self._db)
         self._rooms: OrderedDict[str, tuple[Room | None, dict[str, int]]] = OrderedDict()
-        self._memories: dict[str, Memory] = {}
+        self._memories: OrderedDict[str, Memory] = OrderedDict()
         self._present: dict[str, tuple[str, int]] = {}
         self._number: int = self._one(query("deliveries.last")) or 0
 
@@ -65,12 +66,14 @@ class SqliteDeliveries:
         """Return the newest instance of the room."""
         return self._room(key)[0]
 
-    def memory(self, source_id: str) -> Memory:
-        """Return what derivation remembers of a source."""
-        if source_id not in self._memories:
-            state = self._one(query("deliveries.memory_get"), (source_id,))
-            self._memories[source_id] = Memory() if state is None else _MEMORY(state)
-        return self._memories[source_id]
+    def memory(self, key: str) -> Memory:
+        """Return what derivation remembers under a name."""
+        known = self._memories.get(key)
+        if known is None:
+            state = self._one(query("deliveries.memory_get"), (key,))
+            known = Memory() if state is None else _MEMORY(state)
+            self._keep_memory(key, known)
+        return known
 
     def last_sent(self, endpoint_id: str, key: str) -> int | None:
         """Return the last place of the room's log that the endpoint was sent."""
@@ -139,7 +142,8 @@ class SqliteDeliveries:
                 [(key, int(room.open), _ENCODE(room), _ENCODE(places)) for key, (room, places) in kept.items() if room],
             ),
             ("deliveries.room_past", [(key, room.instance, _ENCODE(room)) for key, room in past]),
-            ("deliveries.memory_put", [(source, _ENCODE(memory)) for source, memory in memories.items()]),
+            ("deliveries.memory_put", [(key, _ENCODE(one)) for key, one in memories.items() if one.connections]),
+            ("deliveries.memory_drop", [(key,) for key, one in memories.items() if not one.connections]),
             ("deliveries.add", delivery_rows(numbers, deliveries)),
             ("deliveries.day_room_add", sums.rooms),
             ("deliveries.loss_add", loss_rows(losses)),
@@ -153,7 +157,8 @@ class SqliteDeliveries:
 
         def after() -> None:
             self._present = present
-            self._memories.update(memories)
+            for key, memory in memories.items():
+                self._keep_memory(key, memory)
             for key, found in kept.items():
                 self._keep(key, found)
 
@@ -274,8 +279,9 @@ class SqliteDeliveries:
             row = (app_id, day, meetings, held, stayed, joins, members, peak, now_present)
             self._cursor.execute(query("deliveries.day_add"), row)
 
-    def _last_present(self, app_id: str) -> int:
-        return self._one(query("deliveries.day_present"), (app_id,)) or 0
+    def _last_present(self, app_id: str) -> tuple[str, int]:
+        row: Any = self._reader.execute(query("deliveries.day_present"), (app_id,)).fetchone()
+        return ("", 0) if row is None else (row[0], row[1])
 
     def _room(self, key: str) -> tuple[Room | None, dict[str, int]]:
         found = self._rooms.get(key)
@@ -284,6 +290,12 @@ class SqliteDeliveries:
             found = (None, {}) if row is None else (_ROOM(row[0]), msgspec.json.decode(row[1], type=dict[str, int]))
             self._keep(key, found)
         return found
+
+    def _keep_memory(self, key: str, memory: Memory) -> None:
+        self._memories[key] = memory
+        self._memories.move_to_end(key)
+        while len(self._memories) > MEMORIES_CACHED:
+            self._memories.popitem(last=False)
 
     def _keep(self, key: str, found: tuple[Room | None, dict[str, int]]) -> None:
         self._rooms[key] = found

@@ -73,6 +73,8 @@ DELETE FROM memories
 SELECT state FROM memories WHERE source_id = ?
 -- deliveries.memory_put: Write what derivation remembers of a source.
 INSERT OR REPLACE INTO memories (source_id, state) VALUES (?, ?)
+-- deliveries.memory_drop: Forget what nothing is remembered of any more.
+DELETE FROM memories WHERE source_id IN (VALUES (?))
 -- deliveries.add: Store a routed delivery.
 INSERT INTO deliveries (number, id, endpoint_id, event_id, order_key, lane, state, due_at, created_at, body)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -121,8 +123,8 @@ SELECT meetings, meeting_seconds, participant_seconds, joins, members, peak, pre
 SELECT day, meetings, meeting_seconds, participant_seconds, joins, members, peak FROM day_stats WHERE app_id = ? ORDER BY day DESC LIMIT ?
 -- deliveries.day_rooms: The rooms of an app's day.
 SELECT room_key, meetings, meeting_seconds, participant_seconds, joins, peak FROM day_rooms WHERE app_id = ? AND day = ? ORDER BY room_key
--- deliveries.day_present: How many are present at the end of an app's newest day.
-SELECT present FROM day_stats WHERE app_id = ? ORDER BY day DESC LIMIT 1
+-- deliveries.day_present: An app's newest day and how many are present at its end.
+SELECT day, present FROM day_stats WHERE app_id = ? ORDER BY day DESC LIMIT 1
 -- deliveries.day_add: Add to one app's day.
 INSERT INTO day_stats (app_id, day, meetings, meeting_seconds, participant_seconds, joins, members, peak, present) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET meetings = meetings + excluded.meetings, meeting_seconds = meeting_seconds + excluded.meeting_seconds,

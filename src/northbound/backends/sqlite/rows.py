@@ -96,34 +96,42 @@ def settled_row(number: int, attempt: Attempt | None, step: NextStep, lane: Lane
             return (DeliveryState.DELIVERED.value, lane.value, 0, attempts, None, stamp, number)
         case RetryAt(due_at=due_at, reason=reason):
             return (DeliveryState.WAITING.value, lane.value, micros(due_at), attempts, reason, None, number)
-        case Dead(reason=reason, drop=drop):
-            state = DeliveryState.DROPPED if drop else DeliveryState.DEAD
-            return (state.value, lane.value, 0, attempts, reason, stamp, number)
+        case Dead(reason=reason):
+            return (step.state.value, lane.value, 0, attempts, reason, stamp, number)
 
 
 class Sums:
-    """What a batch's tallies add, by day and by room; *present* (by app: day, members present) moves along."""
+    """What a batch's tallies add, by day and by room; *present* (by app: newest day, members present) moves along.
+
+    Who was there before an entry counts for its day as well: nobody may come after midnight. A late entry of an
+    earlier day changes who is present now, and nobody's peak.
+    """
 
     def __init__(
         self,
         tallies: Sequence[tuple[str, Tally]],
         present: dict[str, tuple[str, int]],
-        last_present: Callable[[str], int],
+        last_present: Callable[[str], tuple[str, int]],
     ) -> None:
         self.days: dict[tuple[str, str], list[Any]] = {}  # meetings, held, stayed, joins, peak, present
         self.members: dict[tuple[str, str], list[str]] = {}
         rooms: dict[tuple[str, str, str], list[Any]] = {}  # meetings, held, stayed, joins, peak
         for app_id, tally in tallies:
-            day, now_present = present.get(app_id) or (tally.day, last_present(app_id))
-            now_present = max(0, now_present + tally.present_delta)
-            present[app_id] = (max(day, tally.day), now_present)
-            one = self.days.setdefault((app_id, tally.day), [0, 0.0, 0.0, 0, 0, 0])
-            _add(one, tally, now_present)
-            one[5] = now_present
+            day, were_present = present.get(app_id) or last_present(app_id)
+            now_present = max(0, were_present + tally.present_delta)
+            newest = max(day, tally.day)
+            present[app_id] = (newest, now_present)
+            _add(self._day(app_id, tally.day), tally, 0 if tally.day < newest else max(were_present, now_present))
+            if tally.present_delta or tally.day == newest:
+                self._day(app_id, newest)[5] = now_present
             self.members.setdefault((app_id, tally.day), []).extend(tally.members)
             room = rooms.setdefault((app_id, tally.day, tally.room_key), [0, 0.0, 0.0, 0, 0])
             _add(room, tally, tally.room_present)
         self.rooms: list[Row] = [(*key, *room) for key, room in rooms.items()]
+
+    def _day(self, app_id: str, day: str) -> list[Any]:
+        self.members.setdefault((app_id, day), [])
+        return self.days.setdefault((app_id, day), [0, 0.0, 0.0, 0, 0, 0])
 
 
 def _add(sums: list[Any], tally: Tally, present: int) -> None:
