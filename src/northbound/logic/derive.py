@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 import msgspec
 from msgspec.structs import replace
 
-from northbound.logic.project import OURS, apply, changes, heard, track_ids
+from northbound.logic.project import OURS, apply, changes, dissolve, heard, moment, track_ids
 from northbound.model.event import Event, EventType, Facts, Media, Reason, Traits
 from northbound.model.log import Logged, Origin, room_key
 from northbound.model.room import Connection, Memory, Participant, Room, Track, Wanted
@@ -19,7 +19,7 @@ T = EventType
 Rooms = Callable[[str], Room | None]
 CONNECTIONS_KEPT = 10_000  # per memory; a wire that never closes connections must not grow us without end
 WANTED_KEPT = 500  # media that one connection asked for and that were not confirmed
-CONCLUSIONS_MAX = 20_000  # of one entry: a room of several thousand members that is destroyed
+CONCLUSIONS_MAX = 20_000  # of one entry: the rest of a room of many thousand members ends without words of its own
 ALL_MEDIA = tuple(Media)
 HALF = frozenset({T.TRACK_SUBSCRIBED, T.TRACK_UNSUBSCRIBED, T.TRACK_STALLED, T.TRACK_RESUMED})
 
@@ -89,9 +89,7 @@ class _Work:
         event = heard(logged)
         before = self._room(event)
         after = apply(before, logged)
-        earlier = _before(before, after, event, self.traits)
-        if earlier:
-            self._conclude_before(earlier, event)
+        if self._has_before(before, after, event):
             before = self._room(event)
             after = apply(before, logged)
         later, self.memory, half = _follow(self.memory, event)
@@ -104,11 +102,32 @@ class _Work:
         for one in [*expanded, *later, *self._closing(step)]:
             self._conclude(one)
 
-    def _conclude_before(self, earlier: list[Event], event: Event) -> None:
-        outer, self._dissolving = self._dissolving, self._dissolving or event.type is T.ROOM_CLOSED
+    def _has_before(self, before: Room, after: Room, event: Event) -> bool:
+        """Conclude what must have happened before *event*, judged by what its fold would change; tell if anything."""
+        if event.type is T.ROOM_CLOSED and self.traits.implicit_rooms:
+            return self._dissolve(before, after, event)
+        earlier = _before(before, after, event, self.traits)
         for one in earlier:
             self._conclude(one)
-        self._dissolving = outer
+        return bool(earlier)
+
+    def _dissolve(self, before: Room, after: Room, event: Event) -> bool:
+        """Conclude that everybody left, each in a room of their own: a step a member must not hold all members."""
+        gone = [one for one in before.participants.values() if _is_gone(one, after)]
+        told: list[Participant] = []
+        key = room_key(self.cause.source_id, event)
+        room, seq, self._dissolving = before, before.seq, True
+        for one in gone:
+            if self._made >= CONCLUSIONS_MAX:
+                break
+            self._changed[key] = replace(room, participants={one.id: one}, departed={}, seq=seq)
+            for ended in _dissolved(room, one):
+                self._conclude(ended)
+            seq = self._changed[key].seq
+            told.append(one)
+        self._dissolving = False
+        self._changed[key] = replace(dissolve(room, told, event, moment(self.cause)), seq=seq)
+        return bool(told)
 
     def _conclude(self, event: Event) -> None:
         """Fold a conclusion with an id derived from the cause."""
@@ -152,9 +171,6 @@ def _before(before: Room, after: Room, event: Event, traits: Traits) -> list[Eve
             if event.type is T.PARTICIPANT_JOINED:
                 return [*_ended_media(before, present), _left(before, present, Reason.SUPERSEDED)]
             return _ended_media(before, present) if traits.implicit_rooms else []
-        case T.ROOM_CLOSED if traits.implicit_rooms:
-            gone = [one for one in before.participants.values() if _is_gone(one, after)]
-            return [one for present in gone for one in _dissolved(before, present)]
         case _:
             return []
 

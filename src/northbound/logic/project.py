@@ -133,11 +133,16 @@ def _closed(room: Room, event: Event, when: datetime) -> Room:
         for one in room.participants.values()
         if not _is_before(event, one.joined_at if one.joined_at_known else None)
     ]
-    room = _remove(room, gone, event, when, Reason.ROOM_DISSOLVED)
+    room = dissolve(room, gone, event, when)
     if room.participants or (event.dialect != OURS and _is_before(event, room.alive_at)):
         return room  # a late close of an instance that another one has followed already
     recordings = {name: abandoned(one) for name, one in room.recordings.items()}
     return replace(room, open=False, closed_at=when, close_reason=event.facts.reason, recordings=recordings)
+
+
+def dissolve(room: Room, gone: Iterable[Participant], event: Event, when: datetime) -> Room:
+    """Return *room* without those whose stays end with it."""
+    return _remove(room, gone, event, when, Reason.ROOM_DISSOLVED)
 
 
 def _is_stale_close(room: Room, event: Event) -> bool:

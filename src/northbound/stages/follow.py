@@ -35,7 +35,6 @@ class Follow:
         table: Callable[[], RoutingTable],
         conclude: Conclude,
         on_routed: Callable[[Sequence[int], Sequence[Delivery]], None],
-        on_steps: Callable[[Sequence[Step]], None] = lambda _: None,
         commit: Callable[..., Awaitable[list[int]]] | None = None,
     ) -> None:
         """*commit* stores like *store*, letting the loop go on while the disk works; without it *store* does."""
@@ -46,7 +45,6 @@ class Follow:
         self._table = table
         self._conclude = conclude
         self._on_routed = on_routed
-        self._on_steps = on_steps
 
     async def run(self, wake: Wake) -> None:
         """Follow for ever; a batch that cannot be stored, or concluded while the log is away, is tried again."""
@@ -74,7 +72,6 @@ class Follow:
             await self._conclude(batch.concluded)
         numbers = await self._stored(batch, entries[-1].offset)
         self._on_routed(numbers, batch.deliveries)
-        self._on_steps(batch.steps)
         return len(entries)
 
     async def _stored(self, batch: "Batch", cursor: int) -> list[int]:
@@ -107,7 +104,6 @@ class Batch:
         self.losses: list[Loss] = []
         self.tallies: list[tuple[str, Tally]] = []
         self.concluded: list[Logged] = []
-        self.steps: list[Step] = []
 
     def take(self, entry: Logged) -> None:
         """Fold one entry and route its steps."""
@@ -119,7 +115,6 @@ class Batch:
         for step in moved.steps:
             self._settle(step)
         self.concluded.extend(moved.concluded)
-        self.steps.extend(moved.steps)
 
     def _settle(self, step: Step) -> None:
         if step.after.instance != step.before.instance and step.before.stays:
