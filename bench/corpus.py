@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 ROOMS = 2000
+PEOPLE = 20  # of one room; they come and go
 SECRET = b"bench-secret"
 TOKEN = "77e19b23529c41f7b2a6349d4539c8ac"
 DUPLICATE_EVERY = 100
@@ -49,7 +50,7 @@ def avd_events() -> Iterator[tuple[int, dict[str, str]]]:
         stay, room = divmod(number, ROOMS)
         event = STAY[stay % len(STAY)]
         values = {"event": event, "trace_id": str(uuid.uuid4()), "room_id": f"1897{room:07}"}
-        values["user_id"] = f"user-{room}-{stay // len(STAY)}"
+        values["user_id"] = f"user-{room}-{stay // len(STAY) % PEOPLE}"
         if event == "join":
             values |= {"event_type": "normal", "endpoint_type": "web", "user_name": f"name{room}"}
         elif event == "leave":

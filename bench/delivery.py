@@ -30,7 +30,7 @@ from northbound.model.wire import Proof, Request
 
 GOAL = 0.50
 EVENTS = 12_000
-AT_ONCE = 64
+IN_FLIGHT = 256  # places of the endpoint: an exchange holds its own until its outcome is on disk
 OURS, THEIRS = "delivery", "hand-rolled"
 
 
@@ -39,7 +39,7 @@ def measure(rounds: int, say: Callable[[str], None]) -> list[Number]:
     try:
         with work_folder("delivery") as folder:
             template = folder / "template"
-            hub = Hub(template, "avd", sink=port, in_flight=AT_ONCE)
+            hub = Hub(template, "avd", sink=port, in_flight=IN_FLIGHT)
             fill_log(hub, EVENTS)
             kept = run_rounds(
                 {OURS: lambda: _deliver(template, folder / "round", port), THEIRS: lambda: _post(port)},

@@ -148,6 +148,7 @@ async def main(config: Config, folder: Folder) -> None:
         wait_scale=config.wait_scale,
         lease=timedelta(seconds=config.lease_seconds),
         on_settled=hub.on_settled,
+        settle=store.settle_aside,
     )
     deliver.recover()
     intake = Channel(folder, "intake")

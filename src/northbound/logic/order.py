@@ -210,15 +210,21 @@ class Lanes:
         head = self._heads.get(key)
         if head is None or head.leased or head.due_at > now:  # a time noted for a lane that was forgotten since
             return
-        places = self._places.setdefault(key[0], _Places())
+        places = self._places_of(key[0])
         self.resume(key[0])
         (places.ready_replay if key[2] == Lane.REPLAY else places.ready).append(key)
+
+    def _places_of(self, endpoint_id: str) -> _Places:
+        places = self._places.get(endpoint_id)
+        if places is None:
+            places = self._places[endpoint_id] = _Places()
+        return places
 
     def _lease_one(self, endpoint_id: str, now: datetime) -> Lease | None:
         endpoint = self._endpoint(endpoint_id)
         if endpoint is None or endpoint.state is not EndpointState.ENABLED:
             return None
-        places = self._places.setdefault(endpoint_id, _Places())
+        places = self._places_of(endpoint_id)
         cap = max(1, endpoint.max_in_flight)
         if places.live + places.replay < cap and (lease := self._take(places.ready, endpoint, now)) is not None:
             places.live += 1

@@ -190,6 +190,8 @@ def _is_match(one: Route, said: Said, logged: Logged) -> bool:
     wanted = one.subscription.source_ids
     if wanted and logged.source_id not in wanted:
         return False
+    if not one.pattern.conditions:  # all there are words for: nothing of them needs to be looked at
+        return bool(said.in_dialect(one.subscription.view, {}))
     words = said.as_matched(one.subscription.view)
     return words is not None and one.pattern.matches(words)
 

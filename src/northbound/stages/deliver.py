@@ -120,7 +120,8 @@ class Deliver:
         """Queue what was just routed or replayed."""
         now = self._clock.now()
         for number, one in zip(numbers, deliveries, strict=True):
-            self._remember(number, one)
+            if len(self._cache) < CACHED:  # those that came first are sent first: they stay
+                self._cache[number] = one
             self.lanes.add(number, one.endpoint_id, one.order_key, one.lane, one.due_at, now)
             self._look_for_deleted = self._look_for_deleted or self._endpoint(one.endpoint_id) is None
         if deliveries:
@@ -323,7 +324,13 @@ class Deliver:
 
     def _rows(self, one: _Outcome, lane: Lane) -> list[Row]:
         return [
-            (number, replace(one.attempt, delivery_id=delivery.id), one.step, lane, delivery.attempts + one.charged)
+            (
+                number,
+                one.attempt if number == one.lease.numbers[0] else replace(one.attempt, delivery_id=delivery.id),
+                one.step,
+                lane,
+                delivery.attempts + one.charged,
+            )
             for number, delivery in zip(one.lease.numbers, one.deliveries, strict=True)
         ]
 
