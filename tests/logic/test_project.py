@@ -498,6 +498,29 @@ def test_a_recording_that_was_never_ended_has_no_verdict_until_its_room_is_over(
     assert folding.room.recordings["rec"].verdict == "complete"
 
 
+def test_a_recording_that_uploads_into_the_next_meeting_keeps_its_numbers_and_its_one_verdict():
+    folding = folded(
+        [
+            event(T.RECORDING_STARTED, when=1, recording_id="rec", sequence=0),
+            event(T.ROOM_OPENED, when=2),
+            event(T.RECORDING_SLICED, when=3, recording_id="rec", sequence=1, facts=LOST),
+            event(T.ROOM_CLOSED, when=9),
+            event(T.ROOM_OPENED, when=20),
+            event(T.RECORDING_UPLOADED, when=21, recording_id="rec", sequence=2),
+            event(T.ROOM_CLOSED, when=29),
+            event(T.ROOM_OPENED, when=40),
+        ]
+    )
+    found = [step.after.recordings.get("rec") for step in folding.steps]
+
+    assert [one and (one.events, one.gaps, one.verdict) for one in found[-4:]] == [
+        (2, (), "unknown"),
+        (3, (), "incomplete"),
+        (3, (), "incomplete"),
+        None,
+    ]
+
+
 @pytest.mark.parametrize("kind", [T.RECORDING_UPLOADED, T.RECORDING_BACKED_UP, T.RECORDING_TRANSCODED])
 def test_an_outcome_says_complete(kind: EventType):
     assert recorded(STARTED, (T.RECORDING_STOPPED, {}), (kind, {})).verdict == "complete"

@@ -59,6 +59,11 @@ def abandoned(recording: Recording) -> Recording:
     return replace(recording, verdict="unknown") if recording.verdict is None else recording
 
 
+def is_settled(recording: Recording) -> bool:
+    """Tell whether the outcome is known."""
+    return recording.verdict in ("complete", "incomplete")
+
+
 def _is_repeated(known: Recording, number: int | None) -> bool:
     return number is not None and 0 <= number < (known.next_sequence or 0) and number not in known.gaps
 

@@ -1,0 +1,268 @@
+"""Who is sent an event, in which words, at which place: derived ids, the chain of places, losses told (laws 3, 5)."""
+
+from typing import Any, ClassVar
+
+import msgspec
+import pytest
+
+from northbound.dialects import all_dialects
+from northbound.dialects.base import Dialect, Options
+from northbound.logic.route import Loss, RoutingTable, Said, build_table, route, test_delivery
+from northbound.model.delivery import Delivery, Fill, Lane, View
+from northbound.model.errors import InvalidInput
+from northbound.model.event import Event, EventType, Media
+from northbound.testing.fakes import NOW, Folding, app, endpoint, event, folded, registry, source, subscription
+
+T = EventType
+DIALECTS = all_dialects()
+JOINED = event(T.PARTICIPANT_JOINED, "a", when=1)
+
+
+def routed(
+    folding: Folding, table: RoutingTable, dialects: dict[str, Any] | None = None
+) -> tuple[list[Delivery], list[Loss]]:
+    """Route all steps as the stage does."""
+    deliveries: list[Delivery] = []
+    losses: list[Loss] = []
+    sent: dict[tuple[str, str], int] = {}
+    for step in folding.steps:
+        if step.deliver:
+            found, lost = route(
+                step, app(), table, dialects or DIALECTS, lambda name, key=step.key: sent.get((name, key))
+            )
+            sent.update({(one.endpoint_id, step.key): one.seq for one in found})
+            deliveries += found
+            losses += lost
+    return deliveries, losses
+
+
+def table_of(*objects: Any) -> RoutingTable:
+    return build_table(registry(app(), source(), *objects))
+
+
+def rule(pattern: str, identity: str = "sub_1", **fields: Any) -> Any:
+    return subscription(identity, pattern=pattern, **fields)
+
+
+# --- ids and places --------------------------------------------------------------------------------------------------
+
+
+def test_routing_twice_makes_the_same_deliveries():
+    table = table_of(endpoint(), subscription())
+    folding = folded([event(T.ROOM_OPENED), JOINED])
+
+    assert routed(folding, table) == routed(folding, table)
+    assert [one.id for one in routed(folding, table)[0]] == ["dl_ev_000000_ep_1", "dl_ev_000001_ep_1"]
+
+
+def test_each_place_names_the_one_before_that_was_sent():
+    """Law 5: a receiver proves that it missed nothing that matched."""
+    table = table_of(endpoint(), rule('{"type": ["participant.joined", "participant.left"]}'))
+    people = [event(kind, "a", when=when) for when, kind in enumerate([T.PARTICIPANT_JOINED, T.PARTICIPANT_LEFT] * 2)]
+    deliveries, _ = routed(folded([event(T.ROOM_OPENED), *people]), table)
+
+    assert [(one.prev, one.seq) for one in deliveries] == [(None, 2), (2, 3), (3, 4), (4, 5)]
+
+
+def test_rooms_have_chains_of_their_own():
+    table = table_of(endpoint(), subscription())
+    folding = folded([event(T.ROOM_OPENED, room=room) for room in ("r1", "r2", "r1")])
+    deliveries, _ = routed(folding, table)
+
+    assert [(one.order_key, one.prev, one.seq) for one in deliveries] == [
+        ("src_1//r1", None, 1),
+        ("src_1//r2", None, 1),
+        ("src_1//r1", 1, 2),
+    ]
+
+
+def test_several_requests_for_one_event_are_a_chain_too():
+    """One medium a request: same event, same place, ids of their own."""
+    table = table_of(endpoint(dialect="avd"), subscription())
+    facts = {"media": (Media.AUDIO, Media.VIDEO)}
+    deliveries, _ = routed(folded([event(T.TRACK_PUBLISHED, "a", track_id="t", facts=facts)]), table)
+
+    assert [one.id for one in deliveries] == ["dl_ev_000000_ep_1", "dl_ev_000000_ep_1_1"]
+    assert [(one.prev, one.seq) for one in deliveries] == [(None, 1), (1, 1)]
+
+
+def test_a_delivery_says_where_it_belongs():
+    (one,), _ = routed(folded([JOINED]), table_of(endpoint(dialect="avd"), subscription()))
+
+    assert (one.dialect, one.subscription_id, one.source_id, one.event_id) == ("avd", "sub_1", "src_1", "ev_000000")
+    assert (one.lane, one.event_type, one.created_at) == (Lane.LIVE, "participant.joined", NOW)
+
+
+# --- who -------------------------------------------------------------------------------------------------------------
+
+
+def test_one_delivery_per_endpoint_even_if_two_subscriptions_match():
+    table = table_of(
+        endpoint(),
+        endpoint("ep_2"),
+        rule('{"type": ["participant.joined"]}', "sub_1"),
+        subscription("sub_2", "ep_1", "ep_2", "ep_1"),
+    )
+    deliveries, _ = routed(folded([JOINED]), table)
+
+    assert [(one.endpoint_id, one.subscription_id) for one in deliveries] == [("ep_1", "sub_1"), ("ep_2", "sub_2")]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("{}", 3),
+        ('{"type": ["participant.left"]}', 1),
+        ('{"type": [{"prefix": "participant."}]}', 2),
+        ('{"type": ["room.closed"]}', 0),
+        ('{"data": {"participant_id": ["a"]}}', 2),
+        ('{"type": ["participant.joined"], "data": {"participant_id": ["b"]}}', 0),
+        ('{"nbdialect": ["elsewhere"]}', 3),
+        ('{"type": ["participant.joined"', 0),
+        ('{"no such key": ["x"]}', 0),
+        ("", 0),
+    ],
+)
+def test_patterns_over_the_neutral_view(pattern: str, expected: int):
+    """One that does not compile any more, an older rule, matches nothing and stops nobody."""
+    folding = folded([event(T.ROOM_OPENED), JOINED, event(T.PARTICIPANT_LEFT, "a", when=2)])
+
+    assert len(routed(folding, table_of(endpoint(), rule(pattern)))[0]) == expected
+    assert len(routed(folding, table_of(endpoint("ep_2"), rule(pattern, "s"), subscription("t", "ep_2")))[0]) == 3
+
+
+def test_the_types_index_asks_only_rules_that_can_match():
+    table = table_of(endpoint(), rule('{"type": ["room.closed"]}', "a"), rule("{}", "b"))
+
+    assert [one.subscription.id for one in table.candidates("app_1", "room.closed")] == ["a", "b"]
+    assert [one.subscription.id for one in table.candidates("app_1", "room.opened")] == ["b"]
+    assert table.candidates("app_2", "room.closed") == ()
+
+
+def test_a_foreign_cloud_event_is_found_by_its_own_type():
+    words = msgspec.Raw(b'{"specversion":"1.0","id":"1","source":"x","type":"com.acme.thing"}')
+    folding = folded([event(T.UNKNOWN, dialect="standard", vendor=words)])
+
+    assert len(routed(folding, table_of(endpoint(), rule('{"type": ["com.acme.thing"]}')))[0]) == 1
+    assert len(routed(folding, table_of(endpoint(), rule('{"type": ["unknown"]}')))[0]) == 0
+
+
+def test_a_rule_on_a_bus_sees_the_event_as_its_source_would_encode_it():
+    """Ruling 8: the default bus of the cloud vendor speaks that vendor's form."""
+    said = Said(folded([JOINED]).steps[0], app(), DIALECTS).as_matched("aliyun_cvc")
+    assert said is not None
+    pattern = msgspec.json.encode({"type": [said["type"]]}).decode()
+    table = table_of(endpoint(), rule(pattern, view="aliyun_cvc"))
+    deliveries, _ = routed(folded([JOINED, event(T.SERVER_UNREACHABLE)]), table)
+
+    assert [one.event_type for one in deliveries] == ["participant.joined"]
+    assert not routed(folded([JOINED]), table_of(endpoint(), rule(pattern)))[0]
+
+
+def test_sources_apps_and_states_limit_a_subscription():
+    folding = folded([JOINED])
+    for other in (
+        subscription(source_ids=("src_2",)),
+        subscription(state="disabled"),
+        subscription(app_id="app_2"),
+        subscription("sub_1", "ep_gone"),
+        subscription("sub_1", "ep_other"),
+    ):
+        table = table_of(endpoint(), endpoint("ep_other", app_id="app_2"), other)
+        assert routed(folding, table) == ([], [])
+    assert routed(folding, table_of(endpoint(), subscription(source_ids=("src_1",))))[0]
+
+
+def test_the_table_knows_the_app_of_a_source_and_survives_an_odd_zone():
+    table = build_table(registry(app(time_zone="Mars/Olympus"), source()))
+
+    assert (table.zones["app_1"].key, table.app_of("src_1"), table.app_of("src_9")) == (
+        "UTC",
+        table.apps["app_1"],
+        None,
+    )
+
+
+# --- what is lost ----------------------------------------------------------------------------------------------------
+
+
+def test_what_a_wire_has_no_word_for_is_told():
+    deliveries, losses = routed(
+        folded([event(T.SERVER_UNREACHABLE)]), table_of(endpoint(dialect="mpaas"), subscription())
+    )
+
+    assert deliveries == []
+    assert [(one.kind, one.what) for one in losses] == [("no_word", "server.unreachable")]
+
+
+def test_what_is_lost_and_invented_is_told_once_each():
+    facts = {"media": (Media.AUDIO, Media.VIDEO), "resolution": "640x480"}
+    one = event(T.TRACK_PUBLISHED, "a", track_id="t", session_id="s", facts=facts, unmapped=("odd",))
+    deliveries, losses = routed(folded([one]), table_of(endpoint(dialect="avd"), subscription()))
+    told = [(loss.kind, loss.what) for loss in losses]
+
+    assert len(deliveries) == 2
+    assert {("lost", "session_id"), ("lost", "vendor.odd")} <= set(told)
+    assert len(told) == len(set(told))
+    assert {loss.endpoint_id for loss in losses} == {"ep_1"}
+
+
+def test_its_own_dialect_loses_nothing():
+    words = msgspec.Raw(b'{"event":"join","room_id":"r1","user_id":"a"}')
+    deliveries, losses = routed(
+        folded([event(T.PARTICIPANT_JOINED, "a", dialect="avd", vendor=words)]),
+        table_of(endpoint(dialect="avd"), subscription()),
+    )
+
+    assert (len(deliveries), losses, bytes(deliveries[0].view.words)) == (1, [], bytes(words))
+
+
+class Breaking(Dialect):
+    """A dialect with a fault."""
+
+    name: ClassVar[str] = "breaking"
+
+    def view(self, event: Event, fill: Fill, options: Options) -> tuple[View, ...]:
+        raise KeyError("a fault")
+
+
+def test_a_dialect_that_breaks_costs_its_endpoint_the_event_and_nobody_else():
+    dialects: dict[str, Any] = {**DIALECTS, "breaking": Breaking()}
+    objects = (endpoint("ep_1", dialect="breaking"), endpoint("ep_2"), endpoint("ep_3", dialect="uninstalled"))
+    table = table_of(
+        *objects, subscription("sub_1", "ep_1", "ep_2", "ep_3"), subscription("sub_2", "ep_1", view="breaking")
+    )
+    deliveries, losses = routed(folded([JOINED]), table, dialects)
+
+    assert [one.endpoint_id for one in deliveries] == ["ep_2"]
+    assert {(loss.endpoint_id, loss.kind, loss.what) for loss in losses} == {
+        ("ep_1", "failed", "breaking: KeyError"),
+        ("ep_3", "failed", "uninstalled: KeyError"),
+    }
+
+
+def test_words_are_said_once_however_many_endpoints_want_them():
+    said = Said(folded([JOINED]).steps[0], app(), DIALECTS)
+
+    assert said.in_dialect("avd", {}) is said.in_dialect("avd", {})
+    assert said.in_dialect("avd", {"release": "2023-03-17"}) is not said.in_dialect("avd", {})
+
+
+# --- test events -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(set(DIALECTS) - {"janus"}))
+def test_a_test_event_is_well_formed_in_every_wire(name: str):
+    target = endpoint(dialect=name)
+    (one, *_) = test_delivery(target, app(), DIALECTS, NOW)
+
+    assert (one.endpoint_id, one.order_key) == ("ep_1", "test/ep_1")
+    assert DIALECTS[name].encode([one.view], target).url.startswith(target.url)
+
+
+def test_a_wire_without_events_of_its_own_has_no_test_event():
+    with pytest.raises(InvalidInput, match="janus has no event"):
+        test_delivery(endpoint(dialect="janus"), app(), DIALECTS, NOW)
+
+
+test_delivery.__test__ = False  # type: ignore[attr-defined] - a function of ours, not a test
