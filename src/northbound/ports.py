@@ -90,7 +90,7 @@ class RoomStore(Protocol):
         """Return the newest instance of the room, from memory or disk."""
         ...
 
-    def memory(self, source_id: str) -> Memory:
+    def memory(self, key: str) -> Memory:
         """Return what derivation remembers of a source."""
         ...
 

@@ -126,8 +126,8 @@ class _Folded:
     def room(self, key: str) -> Room | None:
         return self.rooms.get(key)
 
-    def memory(self, source_id: str) -> Memory:
-        return self.memories.get(source_id) or Memory()
+    def memory(self, key: str) -> Memory:
+        return self.memories.get(key) or Memory()
 
     def last_sent(self, endpoint_id: str, key: str) -> int | None:
         return None

@@ -51,9 +51,9 @@ class MemoryDeliveries:
         """Return the newest instance of the room."""
         return self.rooms.get(key)
 
-    def memory(self, source_id: str) -> Memory:
+    def memory(self, key: str) -> Memory:
         """Return what derivation remembers of a source."""
-        return self._memories.get(source_id, Memory())
+        return self._memories.get(key, Memory())
 
     def last_sent(self, endpoint_id: str, key: str) -> int | None:
         """Return the last place of the room's log that the endpoint was sent."""
