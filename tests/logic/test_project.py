@@ -504,9 +504,11 @@ def test_a_recording_that_uploads_into_the_next_meeting_keeps_its_numbers_and_it
             event(T.RECORDING_STARTED, when=1, recording_id="rec", sequence=0),
             event(T.ROOM_OPENED, when=2),
             event(T.RECORDING_SLICED, when=3, recording_id="rec", sequence=1, facts=LOST),
+            event(T.RECORDING_STARTED, when=4, recording_id="never ended"),
             event(T.ROOM_CLOSED, when=9),
+            event(T.RECORDING_EXITED, when=10, recording_id="rec", sequence=2),
             event(T.ROOM_OPENED, when=20),
-            event(T.RECORDING_UPLOADED, when=21, recording_id="rec", sequence=2),
+            event(T.RECORDING_UPLOADED, when=21, recording_id="rec", sequence=3),
             event(T.ROOM_CLOSED, when=29),
             event(T.ROOM_OPENED, when=40),
         ]
@@ -514,11 +516,12 @@ def test_a_recording_that_uploads_into_the_next_meeting_keeps_its_numbers_and_it
     found = [step.after.recordings.get("rec") for step in folding.steps]
 
     assert [one and (one.events, one.gaps, one.verdict) for one in found[-4:]] == [
-        (2, (), "unknown"),
-        (3, (), "incomplete"),
-        (3, (), "incomplete"),
+        (3, (), "unknown"),
+        (4, (), "incomplete"),
+        (4, (), "incomplete"),
         None,
     ]
+    assert "never ended" not in folding.steps[-4].after.recordings
 
 
 @pytest.mark.parametrize("kind", [T.RECORDING_UPLOADED, T.RECORDING_BACKED_UP, T.RECORDING_TRANSCODED])

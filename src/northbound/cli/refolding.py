@@ -107,7 +107,8 @@ def _rewrite(log: SqliteLogReader, database: apsw.Connection) -> tuple[int, int]
             query("deliveries.room_past"), [(key, room.instance, _ENCODE(room)) for key, room in folded.past]
         )
         database.executemany(
-            query("deliveries.memory_put"), [(source, _ENCODE(memory)) for source, memory in folded.memories.items()]
+            query("deliveries.memory_put"),
+            [(key, _ENCODE(memory)) for key, memory in folded.memories.items() if memory.connections],
         )
     return len(folded.rooms), cursor
 

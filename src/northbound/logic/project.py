@@ -9,7 +9,7 @@ from itertools import islice
 
 from msgspec.structs import replace
 
-from northbound.logic.recording import abandoned, apply_event, is_settled
+from northbound.logic.recording import abandoned, apply_event, awaits_outcome
 from northbound.logic.stay import (
     departed_of,
     ends_stay,
@@ -114,7 +114,7 @@ def _next_instance(room: Room, event: Event, when: datetime | None) -> Room:
         alive_at=newest(room.alive_at, event.occurred_at),
         ended_at=room.ended_at,
         departed=room.departed,
-        recordings={name: one for name, one in room.recordings.items() if not is_settled(one)},  # still uploading
+        recordings={name: one for name, one in room.recordings.items() if awaits_outcome(one) or not began_before},
         seq=room.seq,
         offset=room.offset,
         watermark=room.watermark,

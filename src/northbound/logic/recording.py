@@ -25,6 +25,7 @@ STATUS = {
     T.RECORDING_UPLOAD_STARTED: "uploading",
 }
 RANK = {"paused": 0, "started": 0, "uploading": 0, "stopped": 1, "exited": 2, "finished": 3, "failed": 4}
+ENDED = ("stopped", "exited", "uploading")
 ENDINGS = frozenset({T.RECORDING_STOPPED, T.RECORDING_EXITED})
 OUTCOMES = frozenset({T.RECORDING_TRANSCODED, T.RECORDING_COMPLETED, T.RECORDING_UPLOADED, T.RECORDING_BACKED_UP})
 
@@ -59,9 +60,9 @@ def abandoned(recording: Recording) -> Recording:
     return replace(recording, verdict="unknown") if recording.verdict is None else recording
 
 
-def is_settled(recording: Recording) -> bool:
-    """Tell whether the outcome is known."""
-    return recording.verdict in ("complete", "incomplete")
+def awaits_outcome(recording: Recording) -> bool:
+    """Tell whether it ended and may still be uploading: it goes along into the room's next instance."""
+    return recording.status in ENDED and recording.verdict not in ("complete", "incomplete")
 
 
 def _is_repeated(known: Recording, number: int | None) -> bool:

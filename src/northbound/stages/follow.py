@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import structlog
+from msgspec.structs import replace
 
 from northbound.dialects.base import Dialect
 from northbound.logic.derive import Step, advance, memory_key
@@ -117,8 +118,8 @@ class Batch:
         self.concluded.extend(moved.concluded)
 
     def _settle(self, step: Step) -> None:
-        if step.after.instance != step.before.instance and step.before.stays:
-            self.past.append((step.key, step.before))
+        if step.after.instance != step.before.instance and (step.before.stays or step.before.recordings):
+            self.past.append((step.key, _over(step)))
         self.rooms[step.key] = step.after
         app = self._table.app_of(step.logged.source_id)
         if app is None:
@@ -143,6 +144,14 @@ class Batch:
     def _last_sent(self, endpoint_id: str, key: str) -> int | None:
         known = self._sent.get((endpoint_id, key))
         return known if known is not None else self._store.last_sent(endpoint_id, key)
+
+
+def _over(step: Step) -> Room:
+    """Return the instance that is over, without the recordings that went along into the next one."""
+    along = step.after.recordings
+    return replace(
+        step.before, recordings={name: one for name, one in step.before.recordings.items() if name not in along}
+    )
 
 
 def _traits(entry: Logged, dialects: Mapping[str, Dialect]) -> Traits:
