@@ -1,6 +1,8 @@
 # Everything sets itself up: Python 3.11 or newer, pip and make are all that must be there.
 SHELL := /bin/sh
 PY := .venv/bin/python
+# Real sockets, files, processes and crashes: minutes, so not part of the quick check.
+SLOWER := tests/backends tests/web tests/cli tests/sabotage tests/e2e
 export PYTHONDONTWRITEBYTECODE := 1
 export NO_PROXY := 127.0.0.1,localhost
 
@@ -13,7 +15,7 @@ demo: setup           ## the same on a throw-away folder; ends by itself, fails 
 	@$(PY) -m northbound.cli demo $(DEMO)
 
 test: check           ## everything but the long ones
-	@$(PY) -m pytest -m "e2e or faults" tests
+	@$(PY) -m pytest $(SLOWER)
 	@$(PY) -m northbound.cli vectors check
 
 check: lint types floors unit  ## under a minute: format, lint, types, floors, unit, vectors, tidy
@@ -29,7 +31,7 @@ floors: setup-dev
 	@.venv/bin/lint-imports --no-cache > .venv/floors.txt || { cat .venv/floors.txt; exit 1; }
 
 unit: setup-dev
-	@$(PY) -m pytest -m "not e2e and not faults" tests
+	@$(PY) -m pytest --ignore=tests/backends --ignore=tests/web --ignore=tests/cli --ignore=tests/e2e --ignore=tests/sabotage tests
 
 bench: setup-dev      ## the published ratios, with the machine's canaries
 	@$(PY) bench/run.py $(BENCH)
