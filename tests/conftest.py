@@ -1,0 +1,14 @@
+"""Property tests try few examples in the quick check and many when `HYPOTHESIS_EXAMPLES` says so."""
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+# Loaded machines are slow machines: a deadline per example would make tests flaky.
+settings.register_profile(
+    "quick",
+    max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES", "30")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("quick")
