@@ -255,6 +255,32 @@ def test_an_instance_that_is_over_is_kept_when_the_next_begins():
     assert set(hub.room("src_1//r1").participants) == {"b"}
 
 
+def test_a_stretch_of_erased_entries_does_not_stop_the_log():
+    class Reader:
+        """As the disk reads it: a page that was erased is empty."""
+
+        def __init__(self, log: MemoryLog) -> None:
+            self.log = log
+
+        def head(self) -> int:
+            return 12
+
+        def read(self, after: int, limit: int) -> list[Logged]:
+            return [one for one in self.log.read(after, limit) if one.offset <= after + limit]
+
+    async def scenario(hub: Hub) -> None:
+        await hub.append(MEETING[0], *[event(T.UNKNOWN) for _ in range(11)], MEETING[1])
+        for offset in range(1, 12):
+            hub.log.erase(offset)
+        await hub.follow(limit=4)
+
+    log = MemoryLog()
+    hub = Hub(log, reader=Reader(log))
+    run(scenario(hub))
+
+    assert (hub.cursor(), [one.event_type for one in hub.routed]) == (12, ["room.opened", "participant.joined"])
+
+
 def test_an_event_that_breaks_a_dialect_is_told_and_does_not_stop_the_log():
     async def scenario(hub: Hub) -> None:
         objects = (endpoint("ep_1"), endpoint("ep_2", dialect="uninstalled"))

@@ -63,9 +63,10 @@ class Follow:
 
     async def step(self, limit: int) -> int:
         """Fold and route up to *limit* entries; return how many were read."""
-        entries = self._reader.read(self._store.cursor(), limit)
+        cursor = self._store.cursor()
+        entries = self._reader.read(cursor, limit)
         if not entries:
-            return 0
+            return await self._pass_erased(cursor, limit)
         batch = Batch(self._store, self._dialects, self._table())
         for entry in entries:
             batch.take(entry)
@@ -74,6 +75,15 @@ class Follow:
         numbers = await self._stored(batch, entries[-1].offset)
         self._on_routed(numbers, batch.deliveries)
         return len(entries)
+
+    async def _pass_erased(self, cursor: int, limit: int) -> int:
+        """Move the cursor over a stretch of erased entries, which reads as nothing; return how many there were."""
+        head = self._reader.head()
+        if head <= cursor or self._reader.read(cursor, limit):  # the second look is behind the head: no race
+            return 0
+        until = min(head, cursor + limit)
+        await self._stored(Batch(self._store, self._dialects, self._table()), until)
+        return until - cursor
 
     async def _stored(self, batch: "Batch", cursor: int) -> list[int]:
         outcome: dict[str, Any] = {
