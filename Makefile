@@ -18,7 +18,8 @@ test: check           ## everything but the long ones
 	@$(PY) -m pytest $(SLOWER)
 	@$(PY) -m northbound.cli vectors check
 
-check: lint types floors unit  ## under a minute: format, lint, types, floors, unit, vectors, tidy
+check: setup-dev       ## under a minute: format, lint, types, floors, unit, vectors, tidy
+	@$(MAKE) --no-print-directory -j2 -O lint types floors unit
 
 lint: setup-dev
 	@.venv/bin/ruff format --check --quiet src tests bench
