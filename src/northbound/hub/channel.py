@@ -67,6 +67,9 @@ class Channel:
             except (OSError, asyncio.IncompleteReadError, TimeoutError) as error:
                 self.close()
                 raise StoreFailed(f"the {self._name} process does not answer: {type(error).__name__}") from None
+            except BaseException:  # cancelled: the answer is still to come, and is not the next caller's
+                self.close()
+                raise
         if "error" in reply:
             raise StoreFailed(reply["error"])
         return reply["ok"]
