@@ -1,6 +1,7 @@
 """Settings: defaults, then a TOML file, then `NORTHBOUND_*` variables, then options; unknown keys are refused."""
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ import msgspec
 from northbound.model.errors import ConfigError
 
 PREFIX = "NORTHBOUND_"
+_BASE_URL = re.compile(r"https?://(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?(?:/[!-~]{0,1000})?")
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -19,6 +21,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     data: str = "northbound-data"  # folder of the databases, keys and sockets
     listen: str = "127.0.0.1:7070"  # web process: API, pages, management doors
     intake: str = "127.0.0.1:7071"  # intake process: vendors' callbacks
+    public_url: str = ""  # base URL others are told for the web process (the hub's certificate); empty: http://<listen>
     public_intake: str = ""  # base URL vendors are told for intake; empty: http://<intake>
     tls_cert: str = ""  # PEM files: both servers speak HTTPS themselves
     tls_key: str = ""
@@ -66,6 +69,10 @@ def check_config(config: Config) -> None:
     """Refuse settings that contradict each other (fault D12 among them)."""
     for name in ("listen", "intake"):
         split_address(getattr(config, name), name)
+    for name in ("public_url", "public_intake"):
+        url = getattr(config, name)
+        if url and (not _BASE_URL.fullmatch(url) or "?" in url or "#" in url):
+            raise ConfigError(f"{name} is a base URL such as https://hub.example.com, not {url!r}", field=name)
     if bool(config.tls_cert) != bool(config.tls_key):
         raise ConfigError("tls_cert and tls_key go together; give both files, or none")
     for name in ("header_timeout", "body_timeout", "lease_seconds", "wait_scale"):

@@ -329,7 +329,8 @@ def send(request: Request, *, timeout: float = 10.0) -> Response:
     host, _, target = request.url.partition("://")[2].partition("/")
     connection = http.client.HTTPConnection(host, timeout=timeout)
     try:
-        connection.putrequest(request.method, f"/{target}", skip_accept_encoding=True)
+        has_host = request.header("host") is not None
+        connection.putrequest(request.method, f"/{target}", skip_host=has_host, skip_accept_encoding=True)
         for name, value in request.headers:
             connection.putheader(name, value)
         if request.body or request.method != "GET":

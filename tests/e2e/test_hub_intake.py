@@ -110,6 +110,24 @@ def test_a_wrong_signature_is_refused_in_the_wires_own_words(hub: Hub, dialect: 
     assert hub.post(callback(hub, source, words)).status == 200
 
 
+def test_what_a_client_says_in_host_changes_nothing(hub: Hub) -> None:
+    """Ruling 7: without a public URL the listen address is what was told; a signature for another domain is none."""
+    source = set_up(hub, "forged-host", "aliyun_rtc")
+    good = callback(hub, source, words_of("aliyun_rtc"))
+    elsewhere = replace(good, url=good.url.replace("127.0.0.1", "evil.test"))
+    endpoint = new_endpoint(new_app("x"), "aliyun_rtc", elsewhere.url, keys=KEYS)
+    forged = all_dialects()["aliyun_rtc"].sign(elsewhere, endpoint, now(), b"")
+    address = good.url.split("/")[2]
+
+    told = hub.post(good.adding(("host", "evil.test"), ("x-forwarded-host", "evil.test")))
+    other = hub.post(replace(forged, url=good.url).adding(("host", f"evil.test:{address.rpartition(':')[2]}")))
+
+    assert (told.status, other.status) == (200, 403)
+    assert "for the callback domain 127.0.0.1;" in json.loads(other.body)["message"]
+    (receipt,) = hub.rows("events", "SELECT url FROM receipts WHERE source_id = ?", source.id)
+    assert hub.intake_url(source) == receipt[0]
+
+
 def test_a_certificate_from_elsewhere_is_not_fetched(hub: Hub, receiver: Receiver) -> None:
     """I6: a signature that names a foreign or look-alike place for its certificate is refused without asking there."""
     source = set_up(hub, "lookalike", "aliyun_cvc", keys=(), options={"certificate_urls": "cert.example.com"})

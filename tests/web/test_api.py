@@ -324,7 +324,7 @@ def test_sources_say_where_the_vendor_sends(site: Site):
     source = site.made("sources", {"app_id": app_id, "name": "s", "dialect": "avd", "keys": [{"secret": "k"}]})
 
     assert re.fullmatch(rf"https://hub\.test/in/{source['id']}/[A-Za-z0-9_-]{{32}}", source["intake_url"])
-    assert source["public_url"] == source["intake_url"]
+    assert source["public_url"] == ""  # none of its own: what is told follows the setting
     assert source["ack_budget_ms"] == 200
     assert source["keys"][0]["secret"] == "k"
     key_id = source["keys"][0]["id"]
@@ -338,6 +338,16 @@ def test_sources_say_where_the_vendor_sends(site: Site):
     revealed = site.call("POST", f"sources/{source['id']}/reveal").json
     assert [one.get("secret", one.get("secret_base64")) for one in revealed["keys"]] == ["k", "AAH/"]
     assert revealed["state"] == "disabled"
+
+
+def test_a_source_with_a_url_of_its_own_tells_that_one(site: Site):
+    app_id = site.made("apps", {"name": "a"})["id"]
+    own = "https://callbacks.example.com/rtc"
+    source = site.made("sources", {"app_id": app_id, "name": "s", "dialect": "aliyun_rtc", "public_url": own})
+    asked = site.call("PATCH", f"sources/{source['id']}", {"public_url": own + "?a=b"}, if_match="*")
+
+    assert (source["public_url"], source["intake_url"]) == (own, own)
+    assert (asked.status, asked.json["field"]) == (422, "public_url")
 
 
 def spellings() -> list[str]:

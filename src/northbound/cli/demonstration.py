@@ -8,7 +8,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator
 from typing import Any
-from urllib.parse import urlsplit
 
 from rich.console import Console
 from rich.live import Live
@@ -80,7 +79,7 @@ class Demonstration:
         self._expected = expect([group.body for group in groups], demo)
         await self._tick_for(KNOWN_SECONDS)
         scheme = "https" if self._config.tls_cert else "http"
-        url = f"{scheme}://{local(self._config.intake)}{urlsplit(demo.intake_url).path}"
+        url = f"{scheme}://{local(self._config.intake)}/in/{demo.source.id}/{demo.source.token}"
         self._replay = StreamReplay(groups, url, speed=self._speed, tls=self._tls)
         streaming = asyncio.create_task(asyncio.to_thread(self._replay.run))
         console = out()

@@ -19,6 +19,7 @@ def serve(
     data: DataFolder = None,
     listen: Annotated[str | None, typer.Option(help="host:port of the API, the pages and the vendors' doors.")] = None,
     intake: Annotated[str | None, typer.Option(help="host:port where vendors' callbacks come in.")] = None,
+    public_url: Annotated[str | None, typer.Option(help="Base URL that others are told for the web process.")] = None,
     public_intake: Annotated[str | None, typer.Option(help="Base URL that vendors are told for the intake.")] = None,
     tls_cert: Annotated[str | None, typer.Option(help="PEM certificate; both servers then speak HTTPS.")] = None,
     tls_key: Annotated[str | None, typer.Option(help="PEM key of --tls-cert.")] = None,
@@ -43,6 +44,7 @@ def serve(
         data=data,
         listen=listen,
         intake=intake,
+        public_url=public_url,
         public_intake=public_intake,
         tls_cert=tls_cert,
         tls_key=tls_key,
@@ -95,11 +97,11 @@ def demo(
 def say_where(settings: Config, *, as_json: bool) -> None:
     """Say where the hub is reached and where its first key is; never the key itself."""
     from northbound.hub.system import Folder
+    from northbound.web.told import hub_base, intake_base
 
-    scheme = "https" if settings.tls_cert else "http"
     words = {
-        "web": f"{scheme}://{settings.listen}",
-        "intake": settings.public_intake or f"{scheme}://{settings.intake}",
+        "web": hub_base(settings),
+        "intake": intake_base(settings),
         "data": settings.data,
         "admin_key_file": str(Folder(settings.data).admin_key),
     }

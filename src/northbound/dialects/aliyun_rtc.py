@@ -182,7 +182,11 @@ class AliyunRtc(Dialect):
         usable = [key.secret for key in keys if key.kind is KeyKind.SHARED and key.is_valid(now)]
         wanted = [signature(domain, stamp, secret) for secret in usable for domain in domains(request.url)]
         if not any(hmac.compare_digest(given, hexed.encode()) for hexed in wanted):
-            raise SignatureError("Ali-Rtc-Signature does not match; check the AppKey and the public URL of this source")
+            told = domains(request.url)[0]
+            raise SignatureError(
+                f"Ali-Rtc-Signature does not match for the callback domain {told}; check the AppKey, and that the "
+                "vendor was told this domain, which is of the source's public_url, or of the setting public_intake"
+            )
         window = setting(self, options, "timestamp_window")
         if window and abs(to_seconds(now) - int(stamp)) > window:
             raise SignatureError(f"Ali-Rtc-Timestamp is more than {window} s away from our clock")

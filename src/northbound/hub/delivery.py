@@ -31,6 +31,7 @@ from northbound.model.log import Logged
 from northbound.stages.control import Control
 from northbound.stages.deliver import Deliver, Settled
 from northbound.stages.follow import Follow
+from northbound.web.told import hub_base
 
 COMMAND_POLL = timedelta(milliseconds=250)
 TRIM_EVERY = timedelta(minutes=10)
@@ -42,8 +43,7 @@ class Delivering:
 
     def __init__(self, config: Config, folder: Folder, store: SqliteDeliveries) -> None:
         self._store = store
-        scheme = "https" if config.tls_cert else "http"
-        self._hub_key = signing_key(folder, f"{scheme}://{config.listen}{CERTIFICATE_PATH}")
+        self._hub_key = signing_key(folder, hub_base(config) + CERTIFICATE_PATH)
         self._lease = timedelta(seconds=config.lease_seconds)
         self._dialects = all_dialects()
         self._endpoints: dict[str, Endpoint] = {}

@@ -26,6 +26,7 @@ from northbound.model.app import App, Endpoint, Registry, Source, Subscription, 
 from northbound.model.log import Logged, Origin
 from northbound.model.room import Memory, Room
 from northbound.model.wire import Key, KeyKind, Proof, Request
+from northbound.web.told import hub_base
 
 APP_NAME = "northbound demo"
 SOURCE_DIALECT = "janus"
@@ -100,7 +101,8 @@ def throw_away(config: Config) -> tuple[Config, int]:
     """Return settings for a folder and ports that nobody uses, and a port for the receiver."""
     web, intake, receiver = free_ports(3)
     folder = tempfile.mkdtemp(prefix="northbound-demo-")
-    return replace(config, data=folder, listen=f"127.0.0.1:{web}", intake=f"127.0.0.1:{intake}"), receiver
+    own = {"data": folder, "listen": f"127.0.0.1:{web}", "intake": f"127.0.0.1:{intake}"}
+    return replace(config, **own, public_url="", public_intake=""), receiver
 
 
 def free_ports(count: int) -> list[int]:
@@ -119,8 +121,7 @@ def free_ports(count: int) -> list[int]:
 
 def certificate_base(config: Config) -> str:
     """Return the URL below which the hub's own certificate is served."""
-    scheme = "https" if config.tls_cert else "http"
-    return f"{scheme}://{config.listen}{CERTIFICATE_PATH}"
+    return hub_base(config) + CERTIFICATE_PATH
 
 
 # --- setting up ------------------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from northbound.web.address import read_networks
 from northbound.web.guard import Limits
 from northbound.web.intake import IntakeApp
 from northbound.web.server import bind_socket, make_server
+from northbound.web.told import as_told
 
 FOLLOWERS = ("delivery", "web")
 
@@ -34,8 +35,9 @@ FOLLOWERS = ("delivery", "web")
 class Intake:
     """Find the source a request is for, and let the stage take it."""
 
-    def __init__(self, stage: Ingest) -> None:
+    def __init__(self, stage: Ingest, config: Config) -> None:
         self._stage = stage
+        self._config = config
         self._dialects = all_dialects()
         self._sources: dict[str, Source] = {}
 
@@ -49,15 +51,7 @@ class Intake:
         known = source.token if source is not None else ""
         if source is None or not hmac.compare_digest(known.encode(), token.encode()) or source.state != "enabled":
             return Response.json(404, {"error": "not_found", "message": "there is no source here; check the URL"})
-        return await self._stage.step(_as_public(request, source), source, self._dialects[source.dialect])
-
-
-def _as_public(request: Request, source: Source) -> Request:
-    """Put the URL the vendor was told in place of what the client's Host header says (ruling 7)."""
-    if not source.public_url:
-        return request
-    url = f"{source.public_url}?{request.query}" if request.query else source.public_url
-    return msgspec.structs.replace(request, url=url)
+        return await self._stage.step(as_told(request, source, self._config), source, self._dialects[source.dialect])
 
 
 class Meters:
@@ -113,7 +107,7 @@ async def main(config: Config, folder: Folder) -> None:
     clock = SystemClock()
     sender = CurlSender(allow=AllowList.parse(config.allow_targets), proxy=config.egress_proxy or None)
     meters = Meters(log)
-    intake = Intake(Ingest(log, sender, clock, meters.count))
+    intake = Intake(Ingest(log, sender, clock, meters.count), config)
     watch = RegistryWatch(folder, intake.on_registry)
 
     async def answer(call: bytes) -> Any:

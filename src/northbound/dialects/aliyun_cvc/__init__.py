@@ -221,7 +221,11 @@ class AliyunCvc(Dialect):
         if not is_trusted(url, setting(self, options, "certificate_urls")):
             raise SignatureError(f"{URL} names a place that is not on this source's list; nothing was fetched")
         kept = [key for key in keys if key.kind is KeyKind.CERTIFICATE and key.url == url and key.is_valid(now)]
-        refused = SignatureError("the signature does not match the URL, headers and body; check the public URL")
+        told = "/".join(request.url.split("/")[:3])
+        refused = SignatureError(
+            f"the signature does not match the URL, headers and body; check that the vendor was told a URL at {told}, "
+            "which is the public_url of the source, or the setting public_intake"
+        )
         for key in kept:
             try:
                 public = public_key(key.secret, now if setting(self, options, "certificate_dates") == "check" else None)

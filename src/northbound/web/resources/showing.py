@@ -61,9 +61,9 @@ def show_app(revision: int, app: App, *, reveal: bool = False) -> AppShown:
     return replace(shown, app_key=app.app_key.decode(errors="replace")) if reveal else shown
 
 
-def show_source(revision: int, source: Source, intake: str, *, reveal: bool, is_admin: bool) -> SourceShown:
-    """Show a source; the path token is what lets one send, so only admins see it."""
-    token = source.token if is_admin else MASK
+def show_source(revision: int, source: Source, told: str, *, reveal: bool, is_admin: bool) -> SourceShown:
+    """Show a source with the URL that its vendor was *told*; the token in it lets one send, so only admins see it."""
+    intake_url = told if is_admin else told.replace(source.token, MASK)
     public_url = source.public_url if is_admin else source.public_url.replace(source.token, MASK)
     return SourceShown(
         id=source.id,
@@ -71,7 +71,7 @@ def show_source(revision: int, source: Source, intake: str, *, reveal: bool, is_
         name=source.name,
         dialect=source.dialect,
         created_at=source.created_at,
-        intake_url=f"{intake}/in/{source.id}/{token}",
+        intake_url=intake_url,
         public_url=public_url,
         keys=show_keys(source.keys, reveal=reveal),
         options=source.options,

@@ -8,7 +8,6 @@ from typing import Any
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from northbound.config import Config
 from northbound.dialects import dialect_named
 from northbound.dialects.base import Dialect, Options, check_options
 from northbound.model.app import App, Source
@@ -18,6 +17,7 @@ from northbound.web.resources.key_ring import read_keys
 from northbound.web.resources.showing import show_source
 from northbound.web.shapes.pages import Nothing, page_of, read_cursor
 from northbound.web.shapes.setup import NewSource, OfApp, SourceChange, SourceShown
+from northbound.web.told import told_url
 
 PREFIX = "src"
 OPTION_LENGTH = 4_096  # characters of one option's text
@@ -45,8 +45,6 @@ async def create(call: Call[Nothing, NewSource]) -> Answer:
     check_settings(dialect, given.options)
     identity = call.new_id(PREFIX)
     token = urlsafe_b64encode(hub.entropy.bytes(24)).decode()
-    # Signatures are made over the URL the vendor was told, never over what a client says in Host (ruling 7).
-    told = f"{hub.config.public_intake.rstrip('/')}/in/{identity}/{token}" if hub.config.public_intake else ""
     source = Source(
         id=identity,
         app_id=given.app_id,
@@ -54,7 +52,7 @@ async def create(call: Call[Nothing, NewSource]) -> Answer:
         dialect=given.dialect,
         token=token,
         created_at=hub.clock.now(),
-        public_url=check_public_url(given.public_url) or told,
+        public_url=_one_url(given.public_url),
         keys=read_keys(given.keys, (), hub.entropy),
         options=given.options,
         ack_budget=timedelta(milliseconds=given.ack_budget_ms or dialect.ack_budget_ms),
@@ -63,7 +61,7 @@ async def create(call: Call[Nothing, NewSource]) -> Answer:
 
 
 def _created(call: Call[Nothing, NewSource], revision: int, source: Source) -> Answer:
-    content = show_source(revision, source, intake_base(call.hub.config), reveal=True, is_admin=True)
+    content = show_source(revision, source, told_url(source, call.hub.config), reveal=True, is_admin=True)
     return Answer(content=content, status=201, headers=(etag(revision), ("location", f"/api/v1/sources/{source.id}")))
 
 
@@ -77,7 +75,7 @@ async def reveal(call: Call[Nothing, Nothing]) -> Answer:
     """Show a source with its secrets; the audit keeps that it was asked for."""
     revision, source = call.own(Source, call.path["id"])
     call.hub.trail.note("source.revealed", source.id, who=call.who, now=call.hub.clock.now())
-    content = show_source(revision, source, intake_base(call.hub.config), reveal=True, is_admin=True)
+    content = show_source(revision, source, told_url(source, call.hub.config), reveal=True, is_admin=True)
     return Answer(content=content, headers=(etag(revision),))
 
 
@@ -92,7 +90,7 @@ async def change(call: Call[Nothing, SourceChange]) -> Answer:
     if given.keys is not UNSET:
         source = replace(source, keys=read_keys(given.keys, source.keys, call.hub.entropy))
     if given.public_url is not UNSET:
-        source = replace(source, public_url=check_public_url(given.public_url))
+        source = replace(source, public_url=_one_url(given.public_url))
     if given.ack_budget_ms is not UNSET:
         source = replace(source, ack_budget=timedelta(milliseconds=given.ack_budget_ms))
     source = replace(
@@ -111,13 +109,14 @@ async def remove(call: Call[Nothing, Nothing]) -> Answer:
 
 
 def _shown(call: Call[Any, Any], revision: int, source: Source) -> SourceShown:
-    return show_source(revision, source, intake_base(call.hub.config), reveal=False, is_admin=call.is_admin)
+    return show_source(revision, source, told_url(source, call.hub.config), reveal=False, is_admin=call.is_admin)
 
 
-def intake_base(config: Config) -> str:
-    """Return the base of the URLs that vendors are told."""
-    scheme = "https" if config.tls_cert else "http"
-    return config.public_intake.rstrip("/") or f"{scheme}://{config.intake}"
+def _one_url(url: str) -> str:
+    """Refuse a query as well: the one that comes with a callback takes its place."""
+    if "?" in url or "#" in url:
+        raise InvalidInput("public_url of a source ends with its path; leave out ? and #", field="public_url")
+    return check_public_url(url)
 
 
 def check_settings(dialect: Dialect, options: Options) -> None:
