@@ -38,7 +38,7 @@ SAYS: dict[str, dict[str, str]] = {
         "url": "URL of the endpoint that an event is said to.",
         "method": "Method of the endpoint that an event is said to.",
         "sends": "The requests that the event becomes, whole; only the headers named are compared.",
-        "lost": "Fields of the event that this wire has no word for.",
+        "lost": "Fields of the event that this wire has no word for, or why it does not say the event at all.",
         "invented": "Words that this wire requires and the event does not hold.",
     },
     "WireRequest": {

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from northbound.logic import project
 from northbound.logic.project import DEPARTED_KEPT, apply, changes
 from northbound.logic.recording import GAPS_KEPT
 from northbound.model.event import Event, EventType, Fault, Media, Reason, Role, Traits
@@ -516,6 +517,19 @@ def test_a_recording_that_uploads_into_the_next_meeting_keeps_its_numbers_and_it
         None,
     ]
     assert "never ended" not in folding.steps[-4].after.recordings
+
+
+def test_the_first_word_of_where_files_are_is_remembered_over_instances(monkeypatch: pytest.MonkeyPatch):
+    """Files in a backup move on when the next meeting has long begun (ruling 25)."""
+    monkeypatch.setattr(project, "OUTCOMES_KEPT", 2)
+    meeting = [event(T.ROOM_OPENED), event(T.RECORDING_BACKED_UP, recording_id="rec"), event(T.ROOM_CLOSED)]
+    moved = event(T.RECORDING_UPLOADED, recording_id="rec")
+    failed = event(T.RECORDING_COMPLETED, recording_id="other", facts={"success": False})
+    folding = folded([*meeting, event(T.ROOM_OPENED), moved, event(T.RECORDING_UPLOADED), failed])
+
+    assert folding.room.outcomes == {"rec": "ev_000001"}
+    more = [event(T.RECORDING_UPLOADED, recording_id=name) for name in ("r2", "r3")]
+    assert list(folding.take(*more).room.outcomes) == ["r2", "r3"]
 
 
 @pytest.mark.parametrize("kind", [T.RECORDING_UPLOADED, T.RECORDING_BACKED_UP, T.RECORDING_TRANSCODED])

@@ -1,5 +1,6 @@
 """Who is sent an event, in which words, at which place: derived ids, the chain of places, losses told (laws 3, 5)."""
 
+from itertools import product
 from typing import Any, ClassVar
 
 import msgspec
@@ -193,6 +194,45 @@ def test_what_a_wire_has_no_word_for_is_told():
 
     assert deliveries == []
     assert [(one.kind, one.what) for one in losses] == [("no_word", "server.unreachable")]
+
+
+STORED = (T.RECORDING_UPLOADED, T.RECORDING_BACKED_UP, T.RECORDING_COMPLETED, T.RECORDING_TRANSCODED)
+
+
+@pytest.mark.parametrize(("first", "second"), list(product(STORED, STORED)))
+def test_where_files_are_is_told_once_and_the_second_word_is_lost_with_a_reason(first: EventType, second: EventType):
+    """Ruling 25: 31 and 32 exclude each other; other recordings and other wires are not concerned."""
+    table = table_of(endpoint(dialect="anyrtc"), endpoint("ep_2"), subscription("sub_1", "ep_1", "ep_2"))
+    other = event(second, recording_id="r2")
+    folding = folded([event(first, recording_id="rec"), event(second, recording_id="rec"), other])
+    deliveries, losses = routed(folding, table)
+
+    assert [one.event_id for one in deliveries if one.endpoint_id == "ep_1"] == ["ev_000000", "ev_000002"]
+    assert len([one for one in deliveries if one.endpoint_id == "ep_2"]) == 3
+    (told,) = [(one.kind, one.event_type) for one in losses if "exclude each other" in one.what]
+    assert told == ("lost", second.value)
+    assert routed(folding, table) == (deliveries, losses)
+
+
+def test_a_finish_that_failed_is_an_error_and_no_word_of_where_files_are():
+    table = table_of(endpoint(dialect="anyrtc"), subscription())
+    failed = event(T.RECORDING_COMPLETED, recording_id="rec", facts={"success": False})
+    folding = folded([failed, event(T.RECORDING_UPLOADED, recording_id="rec"), failed])
+    deliveries, _ = routed(folding, table)
+    said = [msgspec.json.decode(one.view.words)["eventType"] for one in deliveries]
+
+    assert said == [1, 31, 1]
+
+
+def test_what_came_in_the_wire_itself_is_not_judged():
+    """A vendor that breaks its own rule is passed on word by word."""
+    table = table_of(endpoint(dialect="anyrtc"), subscription())
+    events = [
+        event(kind, recording_id="rec", dialect="anyrtc", vendor=msgspec.Raw(b'{"eventType":31}')) for kind in STORED
+    ]
+    deliveries, losses = routed(folded(events), table)
+
+    assert (len(deliveries), losses) == (4, [])
 
 
 def test_what_is_lost_and_invented_is_told_once_each():

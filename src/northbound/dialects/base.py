@@ -74,6 +74,10 @@ class Dialect(Protocol):
         """
         ...
 
+    def unsaid(self, event: Event, fill: Fill) -> str | None:
+        """Say why there is no view of *event* although the wire has words for it; None: it has no word."""
+        return None
+
     def encode(self, views: Sequence[View], endpoint: Endpoint) -> Request:
         """Build the request for *views* (one, or up to `batch_max` of one room), without fresh fields."""
         ...

@@ -1,10 +1,11 @@
 """Decide what a wire may require and an event lack, from the projection and the settings (ruling 2)."""
 
 from northbound.logic.derive import Step, media_of
+from northbound.logic.project import recording_of
 from northbound.model.app import App
 from northbound.model.delivery import Fill
 from northbound.model.event import EventType
-from northbound.model.room import Departed, Participant, Recording, Room
+from northbound.model.room import Departed, Participant
 
 
 def fill_for(step: Step, app: App) -> Fill:
@@ -13,7 +14,7 @@ def fill_for(step: Step, app: App) -> Fill:
     identity = event.participant_id or ""
     person = _person(step, identity)
     gone = room.departed.get(identity)
-    recording = room.recordings.get(event.recording_id or "") or _newest(room)
+    recording = recording_of(room, event)
     return Fill(
         event_id=logged.id,
         recorded_at=logged.recorded_at,
@@ -31,6 +32,7 @@ def fill_for(step: Step, app: App) -> Fill:
         recorder_id=recording.recorder_id if recording else None,
         recording_mode=recording.mode if recording else None,
         recording_started_at=recording.started_at if recording else None,
+        outcome_told=_told_before(step, event.recording_id or (recording.id if recording else "")),
         seq=room.seq,
     )
 
@@ -48,5 +50,7 @@ def _session(step: Step, person: Participant | None, gone: Departed | None) -> s
     return f"{step.key}#{stay}" if stay else f"{step.key}#{step.after.instance}"
 
 
-def _newest(room: Room) -> Recording | None:
-    return next(reversed(room.recordings.values()), None)
+def _told_before(step: Step, recording_id: str) -> bool:
+    """Tell whether another event said first where the recording's files are, also of what is said again later."""
+    first = step.after.outcomes.get(recording_id)
+    return first is not None and first != step.logged.id

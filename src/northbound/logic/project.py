@@ -9,7 +9,7 @@ from itertools import islice
 
 from msgspec.structs import replace
 
-from northbound.logic.recording import abandoned, apply_event, awaits_outcome
+from northbound.logic.recording import abandoned, apply_event, awaits_outcome, tells_outcome
 from northbound.logic.stay import (
     departed_of,
     ends_stay,
@@ -24,10 +24,11 @@ from northbound.logic.stay import (
 )
 from northbound.model.event import Event, EventType, Media, Reason
 from northbound.model.log import Logged
-from northbound.model.room import Departed, Participant, Room, Track
+from northbound.model.room import Departed, Participant, Recording, Room, Track
 
 DEPARTED_KEPT = 1000  # stays remembered per room against late events; older ones cannot be told from new ones
 ENDED_TRACKS_KEPT = 50  # per person
+OUTCOMES_KEPT = 1000  # per room, over its instances: files may be moved long after the meeting
 OURS = "northbound"  # no dialect: what we conclude is said from its facts in every wire
 CLOCKS = (datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))  # what a running clock can show
 PLACE = frozenset({"seq", "offset", "watermark", "alive_at", "ended_at", "wire_session_id", "departed"})
@@ -42,7 +43,23 @@ def apply(room: Room, logged: Logged) -> Room:
     if event.recording_id is not None:
         recording = apply_event(after.recordings.get(event.recording_id), event, when)
         after = replace(after, recordings={**after.recordings, recording.id: recording})
+    after = _outcome_noted(after, event, logged.id)
     return replace(after, seq=room.seq + 1, offset=logged.offset, watermark=newest(room.watermark, event.occurred_at))
+
+
+def recording_of(room: Room, event: Event) -> Recording | None:
+    """Return the recording an event is about: the one it names, else the room's newest."""
+    named = room.recordings.get(event.recording_id or "")
+    return named or next(reversed(room.recordings.values()), None)
+
+
+def _outcome_noted(room: Room, event: Event, event_id: str) -> Room:
+    """Remember what told first where a recording's files are: two wire words may exclude each other (ruling 25)."""
+    recording = recording_of(room, event) if tells_outcome(event) else None
+    if recording is None or recording.id in room.outcomes:
+        return room
+    kept = islice(room.outcomes.items(), max(0, len(room.outcomes) + 1 - OUTCOMES_KEPT), None)
+    return replace(room, outcomes={**dict(kept), recording.id: event_id})
 
 
 def heard(logged: Logged) -> Event:
@@ -115,6 +132,7 @@ def _next_instance(room: Room, event: Event, when: datetime | None) -> Room:
         ended_at=room.ended_at,
         departed=room.departed,
         recordings={name: one for name, one in room.recordings.items() if awaits_outcome(one) or not began_before},
+        outcomes=room.outcomes,
         seq=room.seq,
         offset=room.offset,
         watermark=room.watermark,

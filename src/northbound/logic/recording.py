@@ -28,6 +28,7 @@ RANK = {"paused": 0, "started": 0, "uploading": 0, "stopped": 1, "exited": 2, "f
 ENDED = ("stopped", "exited", "uploading")
 ENDINGS = frozenset({T.RECORDING_STOPPED, T.RECORDING_EXITED})
 OUTCOMES = frozenset({T.RECORDING_TRANSCODED, T.RECORDING_COMPLETED, T.RECORDING_UPLOADED, T.RECORDING_BACKED_UP})
+STORED = frozenset({T.RECORDING_UPLOADED, T.RECORDING_BACKED_UP})
 
 
 def apply_event(before: Recording | None, event: Event, when: datetime) -> Recording:
@@ -58,6 +59,11 @@ def apply_event(before: Recording | None, event: Event, when: datetime) -> Recor
 def abandoned(recording: Recording) -> Recording:
     """Return a recording whose room is over: one whose end was never told has an unknown outcome."""
     return replace(recording, verdict="unknown") if recording.verdict is None else recording
+
+
+def tells_outcome(event: Event) -> bool:
+    """Tell whether an event says where the files of a recording are, of which a wire may have one word only."""
+    return event.type in STORED or (event.type in OUTCOMES and not event.facts.failed)
 
 
 def awaits_outcome(recording: Recording) -> bool:

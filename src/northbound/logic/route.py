@@ -134,6 +134,10 @@ class Said:
             self._views[key] = self._dialects[name].view(self.step.logged.event, self.fill, options)
         return self._views[key]
 
+    def unsaid(self, name: str) -> str | None:
+        """Return why dialect *name* does not say the event, None when it has no word for it."""
+        return self._dialects[name].unsaid(self.step.logged.event, self.fill)
+
     def as_matched(self, name: str) -> Any | None:
         """Return the event as a rule over view *name* sees it (ruling 8), None when the wire has no word for it."""
         if name not in self._matched:
@@ -169,7 +173,7 @@ def route(
             except Exception as error:  # noqa: BLE001 - as above
                 losses.append(_failed(endpoint, logged, error))
                 continue
-            losses.extend(_losses(endpoint, logged, views))
+            losses.extend(_losses(endpoint, said, views))
             deliveries.extend(_deliveries(step, one.subscription, endpoint, views, last_sent(endpoint.id)))
     return deliveries, losses
 
@@ -221,10 +225,12 @@ def _deliveries(
     ]
 
 
-def _losses(endpoint: Endpoint, logged: Logged, views: tuple[View, ...]) -> list[Loss]:
-    kind = logged.event.type.value
+def _losses(endpoint: Endpoint, said: Said, views: tuple[View, ...]) -> list[Loss]:
+    kind = said.step.logged.event.type.value
     if not views:
-        return [Loss(endpoint_id=endpoint.id, kind="no_word", what=kind, event_type=kind)]
+        reason = said.unsaid(endpoint.dialect)
+        how = "no_word" if reason is None else "lost"
+        return [Loss(endpoint_id=endpoint.id, kind=how, what=reason or kind, event_type=kind)]
     found = [("lost", what) for view in views for what in view.lost]
     found += [("invented", what) for view in views for what in view.invented]
     return [Loss(endpoint_id=endpoint.id, kind=how, what=what, event_type=kind) for how, what in dict.fromkeys(found)]

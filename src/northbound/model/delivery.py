@@ -44,6 +44,7 @@ class Fill(msgspec.Struct, frozen=True, kw_only=True):
     recorder_id: str | None = None
     recording_mode: RecordingMode | None = None
     recording_started_at: datetime | None = None
+    outcome_told: bool = False  # another event told before where this recording's files are (ruling 25)
     seq: int = 0  # place of the event in its room's log
 
 

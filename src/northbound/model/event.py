@@ -207,6 +207,11 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     pending: bool = False  # asked for, not confirmed yet
     salvaged: bool = False  # the body was repaired before it could be read (ruling 11)
 
+    @property
+    def failed(self) -> bool:
+        """Tell whether it went wrong: the wire says so, or says nothing of success and names a fault."""
+        return self.success is False or (self.success is None and self.fault is not None)
+
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One thing that happened in a room, in the vendor's own words and in ours."""

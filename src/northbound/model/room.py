@@ -91,6 +91,7 @@ class Room(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     participants: dict[str, Participant] = {}
     departed: dict[str, Departed] = {}  # by participant id, the newest stay that ended
     recordings: dict[str, Recording] = {}
+    outcomes: dict[str, str] = {}  # by recording id, over all instances: the event that told first where its files are
     seq: int = 0  # place of the newest entry in this room's log, over all instances
     offset: int = -1  # log offset of the newest entry folded in
     watermark: datetime | None = None  # newest vendor time seen

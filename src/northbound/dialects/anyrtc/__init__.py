@@ -65,6 +65,14 @@ T = EventType
 
 FRESH_WINDOW = timedelta(minutes=5)  # how near notifyMs must be for a signature to prove more than the content
 P = "payload."  # where an invented word stands
+STORED = {  # where the files are: one such word for each sid, also when they move on from the backup (ruling 25)
+    T.RECORDING_UPLOADED: 31,
+    T.RECORDING_BACKED_UP: 32,
+    T.RECORDING_COMPLETED: 31,
+    T.RECORDING_TRANSCODED: 31,
+}
+FINISHED = frozenset({T.RECORDING_COMPLETED, T.RECORDING_TRANSCODED})  # when these failed, they are an error: 1
+ONE_OUTCOME = "the event (31 and 32 exclude each other, and this sid had one)"
 
 
 def signature(body: bytes, secret: bytes, digest: str = "sha1") -> str:
@@ -150,6 +158,9 @@ class AnyRtc(Dialect, ProbeDialect):
             return own_view(event)
         say = SPEAKERS.get(event.type)
         return say(event, fill, options) if say is not None and event.room_id else ()
+
+    def unsaid(self, event: Event, fill: Fill) -> str | None:
+        return ONE_OUTCOME if _is_second_outcome(event, fill) else None
 
     def encode(self, views: Sequence[View], endpoint: Endpoint) -> Request:
         (view,) = views
@@ -394,10 +405,19 @@ def _say_as(number: int) -> Callable[[Event, Fill, Options], tuple[View, ...]]:
     return say_recording
 
 
-def _say_finished(event: Event, fill: Fill, options: Options) -> tuple[View, ...]:
-    """Say that a recording is ready, or that finishing it failed."""
-    failed = event.facts.success is False or (event.facts.success is None and event.facts.fault is not None)
-    return _say_as(1 if failed else 31)(event, fill, options)
+def _say_stored(event: Event, fill: Fill, options: Options) -> tuple[View, ...]:
+    """Say once where a recording's files are, or that finishing it failed."""
+    if _is_second_outcome(event, fill):
+        return ()
+    return _say_as(1 if _is_failed_finish(event) else STORED[event.type])(event, fill, options)
+
+
+def _is_second_outcome(event: Event, fill: Fill) -> bool:
+    return fill.outcome_told and event.type in STORED and not _is_failed_finish(event)
+
+
+def _is_failed_finish(event: Event) -> bool:
+    return event.type in FINISHED and event.facts.failed
 
 
 def _say_status(event: Event, fill: Fill, options: Options) -> tuple[View, ...]:
@@ -415,8 +435,7 @@ def _say_streams(event: Event, fill: Fill, options: Options) -> tuple[View, ...]
 SPEAKERS: dict[EventType, Callable[[Event, Fill, Options], tuple[View, ...]]] = {
     **{notice.type: _say_as(number) for number, notice in RECORDING.items() if notice.type is not T.UNKNOWN},
     T.RECORDING_STATUS_CHANGED: _say_status,
-    T.RECORDING_COMPLETED: _say_finished,
-    T.RECORDING_TRANSCODED: _say_finished,
+    **dict.fromkeys(STORED, _say_stored),
     T.TRACK_STALLED: _say_streams,
     T.TRACK_RESUMED: _say_streams,
     T.ROOM_OPENED: _say_room,
