@@ -6,6 +6,7 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
+from northbound.model.alarm import Alarm, AlarmFilter, AlarmPlace
 from northbound.model.app import ApiKey, App, Endpoint, Registry, Source, Subscription
 from northbound.model.delivery import Attempt, Delivery, DeliveryState, Exchange, Lane, NextStep
 from northbound.model.event import Event
@@ -332,6 +333,14 @@ class DeliveryView(Protocol):
 
     def command_result(self, command_id: str) -> Any | None:
         """Return what came of a command, None while it waits."""
+        ...
+
+
+class AlarmView(Protocol):
+    """Alarms of all processes as pages read them; callable from any thread."""
+
+    def alarms(self, wanted: AlarmFilter, before: AlarmPlace, limit: int) -> list[tuple[AlarmPlace, Alarm]]:
+        """Return (place, alarm) below a place, the one that began last first."""
         ...
 
 

@@ -5,13 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import apsw
+from msgspec.structs import replace
 
 from northbound.backends.memory import MemoryDeliveries, MemoryHistory, MemoryLog
+from northbound.backends.sqlite.alarms import SqliteAlarmView
 from northbound.backends.sqlite.deliveries import SqliteDeliveries
 from northbound.backends.sqlite.history import SqliteHistory
 from northbound.backends.sqlite.log import SqliteLog
 from northbound.backends.sqlite.reader import SqliteLogReader
 from northbound.backends.sqlite.views import SqliteDeliveryReader
+from northbound.model.alarm import Alarm, AlarmFilter
 from northbound.model.room import DayStats
 from northbound.testing.conformance import Stored
 
@@ -30,6 +33,9 @@ class MemoryStorage:
             repeats=sum(map(len, self.log.repeats.values())),
             quarantined=tuple(one.code for one in self.log.refused),
         )
+
+    def alarms(self) -> list[Alarm]:
+        return sorted([*self.store.alarms, *self.log.alarms], key=lambda one: one.first_at, reverse=True)
 
     def day(self, app_id: str, day: str) -> DayStats | None:
         return self.store.day(app_id, day)
@@ -74,6 +80,13 @@ class SqliteStorage:
             repeats=rows("SELECT count(*) FROM repeats")[0][0],
             quarantined=tuple(row[0] for row in rows("SELECT code FROM quarantine ORDER BY id")),
         )
+
+    def alarms(self) -> list[Alarm]:
+        view = SqliteAlarmView(self.folder / "deliveries.db", self.folder / "events.db")
+        try:
+            return [replace(one, id="") for _, one in view.alarms(AlarmFilter(), (2**62, 9, 0), 1000)]
+        finally:
+            view.close()
 
     def day(self, app_id: str, day: str) -> DayStats | None:
         reader = SqliteDeliveryReader(self.folder / "deliveries.db")

@@ -30,6 +30,7 @@ from northbound.model.event import Event, EventType, Facts
 from northbound.model.log import Appended, Logged, Origin, Receipt
 from northbound.model.room import Memory, Room
 from northbound.model.wire import Key, Proof, Request, Response
+from northbound.stages.alarms import Alarms
 from northbound.stages.deliver import Deliver
 from northbound.stages.follow import Batch
 from northbound.stages.ingest import Ingest
@@ -105,7 +106,7 @@ class HeldSender:
 
 
 def ingest(log: SlowLog) -> Ingest:
-    return Ingest(log, HeldSender(), StoppedClock(), lambda *_: None)
+    return Ingest(log, HeldSender(), StoppedClock(), lambda *_: None, Alarms(log, StoppedClock()))
 
 
 # --- in --------------------------------------------------------------------------------------------------------------

@@ -12,12 +12,14 @@ from msgspec.structs import replace
 from northbound.backends.memory import MemoryLog
 from northbound.dialects import all_dialects
 from northbound.dialects.base import Dialect, Options
+from northbound.model.alarm import AlarmKind
 from northbound.model.app import Source
 from northbound.model.delivery import Exchange, Failure, FailureKind
 from northbound.model.errors import DecodeError, SignatureError, StoreFailed
 from northbound.model.event import Event, EventType
 from northbound.model.log import Appended, Receipt
 from northbound.model.wire import Key, KeyKind, Needs, Proof, Request, Response
+from northbound.stages.alarms import Alarms
 from northbound.stages.ingest import (
     CERTIFICATES_KEPT,
     FETCHES_A_MINUTE,
@@ -51,7 +53,8 @@ class Door:
         self.dialect = dialect
         self.source = source(dialect=dialect.name, **{"keys": (Key(secret=SECRET),), **fields})
         self.told: list[tuple[str, int]] = []
-        self.stage = Ingest(self.log, self.sender, self.clock, self._on_outcome)
+        self.alarms = Alarms(self.log, self.clock)
+        self.stage = Ingest(self.log, self.sender, self.clock, self._on_outcome, self.alarms)
 
     def _on_outcome(self, one: Source, result: str, events: int) -> None:
         self.told.append((result, events))
@@ -94,6 +97,7 @@ def test_the_same_id_with_other_words_is_a_conflict_kept_apart():
     assert [one.status for one in answers] == [200, 200]
     assert (door.told[1], door.log.head()) == (("conflict", 0), 0)
     assert [one.code for one in door.log.refused] == ["conflict"]
+    assert door.alarms.counts == {AlarmKind.ID_CONFLICT: 1}
 
 
 class Slow:
@@ -136,6 +140,7 @@ def test_over_its_budget_the_vendor_is_told_to_come_back():
     answer, door = asyncio.run(asyncio.wait_for(scenario(), 30))
 
     assert (answer.status, answer.header("retry-after"), door.told) == (503, "1", [("over_budget", 0)])
+    assert door.alarms.counts == {AlarmKind.OVER_BUDGET: 1}
 
 
 def test_a_cancelled_request_is_not_taken_for_a_slow_one():
@@ -188,6 +193,7 @@ def test_what_cannot_be_read_is_quarantined(failing: str | None):
 
     assert (answer.status, door.told, door.log.head()) == (400, [("malformed", 0)], -1)
     assert [one.code for one in door.log.refused] == ([] if failing else ["malformed"])
+    assert door.alarms.counts == {AlarmKind.NOT_DECODABLE: 1}
 
 
 class Scripted(Dialect):
@@ -346,7 +352,7 @@ def test_requests_that_need_the_same_certificate_share_one_fetch():
     for outcome, status in ((Response(status=200, body=b"good"), 200), (Response(status=404), 403)):
         door = certified()
         door.sender = Waiting(door.clock, usual=outcome)
-        door.stage = Ingest(door.log, door.sender, door.clock, lambda *_: None)
+        door.stage = Ingest(door.log, door.sender, door.clock, lambda *_: None, door.alarms)
         answers = asyncio.run(asyncio.wait_for(scenario(door), 30))
         assert ({one.status for one in answers}, len(door.sender.sent)) == ({status}, 1)
 
@@ -367,7 +373,7 @@ def test_a_fetch_that_outlasts_the_budget_serves_the_next_try():
 
     released, door = asyncio.Event(), certified()
     door.sender = Slowly(door.clock, usual=Response(status=200, body=b"good"))
-    door.stage = Ingest(door.log, door.sender, door.clock, lambda *_: None)
+    door.stage = Ingest(door.log, door.sender, door.clock, lambda *_: None, door.alarms)
 
     assert asyncio.run(asyncio.wait_for(scenario(), 30)) == [503, 200]
     assert len(door.sender.sent) == 1

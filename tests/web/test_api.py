@@ -152,9 +152,15 @@ def foreign_calls(of: SimpleNamespace) -> list[tuple[str, str, Any]]:
     calls += [
         ("GET", f"/api/v1/{what}?{name}={value}", None)
         for what, name, value in [
-            *((what, "app_id", app) for what in ("sources", "endpoints", "subscriptions", "stats/daily")),
-            *((what, "source_id", source) for what in ("events", "events/stream", "rooms", "recordings", "quarantine")),
-            *((what, "endpoint_id", endpoint) for what in ("deliveries", "dead-letters", "dead-letters/count")),
+            *((what, "app_id", app) for what in ("sources", "endpoints", "subscriptions", "stats/daily", "alarms")),
+            *(
+                (what, "source_id", source)
+                for what in ("events", "events/stream", "rooms", "recordings", "quarantine", "alarms")
+            ),
+            *(
+                (what, "endpoint_id", endpoint)
+                for what in ("deliveries", "dead-letters", "dead-letters/count", "alarms")
+            ),
         ]
     ]
     calls += [

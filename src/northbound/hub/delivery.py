@@ -20,14 +20,17 @@ from northbound.config import Config
 from northbound.dialects import all_dialects
 from northbound.hub.channel import Channel, serve_channel
 from northbound.hub.keys import CERTIFICATE_PATH, signing_key, with_keys
+from northbound.hub.meters import AlarmMeter
 from northbound.hub.process import RegistryWatch, run_process
 from northbound.hub.system import Doorbell, Folder, SystemClock, SystemEntropy
 from northbound.logic.addresses import AllowList
 from northbound.logic.route import RoutingTable, build_table, test_delivery
+from northbound.model.alarm import AlarmKind
 from northbound.model.app import Endpoint, EndpointState, Registry
-from northbound.model.delivery import Dead, Delivery, Done
+from northbound.model.delivery import Dead, Delivery, DeliveryState, Done
 from northbound.model.errors import NotFound
 from northbound.model.log import Logged
+from northbound.stages.alarms import Alarms
 from northbound.stages.control import Control
 from northbound.stages.deliver import Deliver, Settled
 from northbound.stages.follow import Follow
@@ -41,8 +44,9 @@ log = structlog.get_logger()
 class Delivering:
     """The registry as the stages see it, and what they count."""
 
-    def __init__(self, config: Config, folder: Folder, store: SqliteDeliveries) -> None:
+    def __init__(self, config: Config, folder: Folder, store: SqliteDeliveries, alarms: Alarms) -> None:
         self._store = store
+        self._alarms = alarms
         self._hub_key = signing_key(folder, hub_base(config) + CERTIFICATE_PATH)
         self._lease = timedelta(seconds=config.lease_seconds)
         self._dialects = all_dialects()
@@ -52,6 +56,7 @@ class Delivering:
         self.counts: Counter[tuple[str, str, str]] = Counter()
         self.registry = prometheus.CollectorRegistry()
         self.registry.register(self)
+        self.registry.register(AlarmMeter(alarms, "delivery"))
         self._seconds = prometheus.Histogram(
             "northbound_delivery_seconds", "Time from being stored to being accepted", registry=self.registry
         )
@@ -98,8 +103,8 @@ class Delivering:
         if result == "accepted":
             self._seconds.observe((exchange.started_at - settled.delivery.created_at).total_seconds())
             return
-        if isinstance(step, Dead) and step.stop_endpoint:
-            self.stop(endpoint.id)
+        if isinstance(step, Dead):
+            self._lost(endpoint, step)
         log.warning(
             "delivery.attempted",
             delivery=settled.delivery.id,
@@ -109,6 +114,16 @@ class Delivering:
             reason=settled.attempt.verdict.reason,
             ms=exchange.duration_ms,
         )
+
+    def _lost(self, endpoint: Endpoint, step: Dead) -> None:
+        facts = {"reason": step.reason}
+        if step.stop_endpoint:
+            self.stop(endpoint.id)
+            kind = AlarmKind.ENDPOINT_STOPPED
+            self._alarms.raise_alarm(kind, app_id=endpoint.app_id, endpoint_id=endpoint.id, facts=facts)
+        if step.state is DeliveryState.DEAD:
+            kind = AlarmKind.DEAD_LETTERS
+            self._alarms.raise_alarm(kind, app_id=endpoint.app_id, endpoint_id=endpoint.id, facts=facts)
 
     def collect(self) -> Iterator[CounterMetricFamily]:
         """Say the counts as metrics."""
@@ -135,7 +150,8 @@ async def main(config: Config, folder: Folder) -> None:
     clock, entropy = SystemClock(), SystemEntropy()
     bell = Doorbell(folder, "delivery")
     store = SqliteDeliveries(folder.deliveries)
-    hub = Delivering(config, folder, store)
+    alarms = Alarms(store, clock)
+    hub = Delivering(config, folder, store, alarms)
     watch = RegistryWatch(folder, hub.on_registry)
     sender = CurlSender(allow=AllowList.parse(config.allow_targets), proxy=config.egress_proxy or None)
     deliver = Deliver(
@@ -194,6 +210,7 @@ async def main(config: Config, folder: Folder) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(follow.run(bell))
             tasks.create_task(deliver.run())
+            tasks.create_task(alarms.run())
             tasks.create_task(_obey(SqliteControlReader(folder.control), control))
             tasks.create_task(_watch(watch, hub, deliver))
             tasks.create_task(_trim(store, clock, timedelta(days=config.attempts_days)))

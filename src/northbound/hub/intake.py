@@ -16,12 +16,14 @@ from northbound.backends.sqlite.log import SqliteLog
 from northbound.config import Config, split_address
 from northbound.dialects import all_dialects
 from northbound.hub.channel import serve_channel
+from northbound.hub.meters import AlarmMeter
 from northbound.hub.process import RegistryWatch, run_process
 from northbound.hub.system import Doorbell, Folder, SystemClock
 from northbound.logic.addresses import AllowList
 from northbound.model.app import Registry, Source
 from northbound.model.log import Logged
 from northbound.model.wire import Request, Response
+from northbound.stages.alarms import Alarms
 from northbound.stages.ingest import Ingest
 from northbound.web.address import read_networks
 from northbound.web.guard import Limits
@@ -107,7 +109,9 @@ async def main(config: Config, folder: Folder) -> None:
     clock = SystemClock()
     sender = CurlSender(allow=AllowList.parse(config.allow_targets), proxy=config.egress_proxy or None)
     meters = Meters(log)
-    intake = Intake(Ingest(log, sender, clock, meters.count), config)
+    alarms = Alarms(log, clock)
+    meters.registry.register(AlarmMeter(alarms, "intake"))
+    intake = Intake(Ingest(log, sender, clock, meters.count, alarms), config)
     watch = RegistryWatch(folder, intake.on_registry)
 
     async def answer(call: bytes) -> Any:
@@ -140,12 +144,15 @@ async def main(config: Config, folder: Folder) -> None:
     )
     serving = asyncio.ensure_future(server.serve())
     watching = asyncio.ensure_future(watch.run())
+    telling = asyncio.ensure_future(alarms.run())
     try:
         await asyncio.wait({serving, watching}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         server.stop()
         await serving
         watching.cancel()
+        telling.cancel()
+        await asyncio.gather(telling, return_exceptions=True)
         channel.close()
         await sender.close()
         log.close()

@@ -6,6 +6,7 @@ from typing import Any
 
 import prometheus_client as prometheus
 
+from northbound.backends.sqlite.alarms import SqliteAlarmView
 from northbound.backends.sqlite.control import SqliteControl
 from northbound.backends.sqlite.history import SqliteHistory
 from northbound.backends.sqlite.views import SqliteDeliveryReader, SqliteLogView
@@ -76,6 +77,7 @@ class Web:
         self.log = SqliteLogView(folder.events)
         self.views = SqliteDeliveryReader(folder.deliveries)
         self.history = SqliteHistory(folder.index, self.log.head)
+        self.alarms = SqliteAlarmView(folder.deliveries, folder.events)
         self.meters = Meters()
         described = openapi.text().encode()
         self.hub = Hub(
@@ -88,6 +90,7 @@ class Web:
             deliveries=self.views,
             rooms=self.views,
             figures=self.views,
+            alarms=self.alarms,
             history=self.history,
             clock=self.clock,
             entropy=SystemEntropy(),
@@ -102,6 +105,7 @@ class Web:
     def close(self) -> None:
         """Close the databases."""
         self.history.close()
+        self.alarms.close()
         self.views.close()
         self.log.close()
         self.control.close()

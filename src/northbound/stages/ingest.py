@@ -10,12 +10,14 @@ import msgspec
 import structlog
 
 from northbound.dialects.base import Dialect
+from northbound.model.alarm import AlarmKind
 from northbound.model.app import Source
 from northbound.model.delivery import Failure, FailureKind
 from northbound.model.errors import DecodeError, HubError, Overloaded, SignatureError, StoreFailed
 from northbound.model.log import Receipt
 from northbound.model.wire import Key, KeyKind, Needs, Proof, Request, Response
 from northbound.ports import Clock, EventLog, Sender
+from northbound.stages.alarms import Alarms
 
 CERTIFICATES_KEPT = 100  # per source: fetched certificates, and addresses where there was none
 FETCHES_A_MINUTE = 10  # certificate addresses asked per source: a listed host can be named with any path
@@ -37,12 +39,18 @@ class Ingest:
     """The stage: one instance for all sources of the process."""
 
     def __init__(
-        self, log_: EventLog, sender: Sender, clock: Clock, on_outcome: Callable[[Source, str, int], None]
+        self,
+        log_: EventLog,
+        sender: Sender,
+        clock: Clock,
+        on_outcome: Callable[[Source, str, int], None],
+        alarms: Alarms,
     ) -> None:
         self._log = log_
         self._sender = sender
         self._clock = clock
         self._on_outcome = on_outcome
+        self._alarms = alarms
         self._certificates: dict[str, Certificates] = {}  # by source, so that none crowds out another's
         self._samples: dict[tuple[str, str], tuple[int, int]] = {}  # (source, code) -> (minute, taken in it)
 
@@ -53,6 +61,7 @@ class Ingest:
             outcome = await within(budget, self._take(request, source, dialect))
         except TimeoutError:
             error = Overloaded(f"not stored within {budget:g} s; send it again")
+            self._raise(source, AlarmKind.OVER_BUDGET, budget=f"{budget:g} s")
             outcome = Outcome(response=dialect.ack(request, error), result="over_budget")
         except Exception as fault:
             log.exception("intake.broken", source=source.id, fault=type(fault).__name__)
@@ -73,6 +82,8 @@ class Ingest:
             receipt = Receipt(source_id=source.id, received_at=now, request=request, proof=proof)
             stored = await self._log.append(receipt, events)
         except (SignatureError, DecodeError) as error:
+            if isinstance(error, DecodeError) and (proof is not Proof.NONE or not source.keys):
+                self._raise(source, AlarmKind.NOT_DECODABLE, reason=error.message)
             await self._refuse(Receipt(source_id=source.id, received_at=now, request=request, proof=proof), error)
             return Outcome(response=dialect.ack(request, error), result=error.code)
         except HubError as error:
@@ -80,9 +91,13 @@ class Ingest:
             return Outcome(response=dialect.ack(request, error), result=error.code)
         if stored.conflicts:
             log.error("intake.conflict", source=source.id, count=stored.conflicts)
+            self._raise(source, AlarmKind.ID_CONFLICT)
             return Outcome(response=dialect.ack(request, None), result="conflict", events=len(stored.ids))
         result = "stored" if stored.ids else "duplicate"
         return Outcome(response=dialect.ack(request, None), result=result, events=len(stored.ids))
+
+    def _raise(self, source: Source, kind: AlarmKind, **facts: str) -> None:
+        self._alarms.raise_alarm(kind, app_id=source.app_id, source_id=source.id, facts=facts)
 
     async def _broken(self, request: Request, source: Source, dialect: Dialect) -> Outcome:
         """Keep what our own fault could not take in, and have the vendor send it again."""

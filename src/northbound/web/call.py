@@ -10,6 +10,7 @@ from northbound.config import Config
 from northbound.model.app import ApiKey, App, Endpoint, Source, Subscription
 from northbound.model.errors import Conflict, InvalidInput, NotFound, Stale, Unconditional
 from northbound.ports import (
+    AlarmView,
     AuditTrail,
     Clock,
     CommandStore,
@@ -49,6 +50,7 @@ class Hub:
     deliveries: DeliveryView
     rooms: RoomView
     figures: FigureView
+    alarms: AlarmView
     history: History
     clock: Clock
     entropy: Entropy

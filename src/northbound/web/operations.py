@@ -7,6 +7,7 @@ from typing import Any
 
 from northbound.web.call import Answer, Call
 from northbound.web.resources import (
+    alarms,
     api_keys,
     apps,
     deliveries,
@@ -20,6 +21,7 @@ from northbound.web.resources import (
     subscriptions,
     system,
 )
+from northbound.web.shapes import alarms as a
 from northbound.web.shapes import deliveries as d
 from northbound.web.shapes import events as e
 from northbound.web.shapes import setup as s
@@ -233,6 +235,8 @@ _REST = (
     _get("get_stats", "/stats", figures.stats, d.Figures, "Show the hub at a glance", "总览"),
     _get("get_daily_stats", "/stats/daily", figures.day, d.DayFigures, "Show one app's day", "查看应用某日统计",
          query=d.DayQuery, errors=("not_found",)),
+    _get("list_alarms", "/alarms", alarms.listed, Page[a.AlarmShown],
+         "List alarms, the one that began last first", "列出告警，新的在前", query=a.AlarmQuery),
     _get("list_audit", "/audit", api_keys.audit, Page[s.AuditEntry], "List who did what, newest first",
          "列出审计记录，新的在前", role=Role.ADMIN, query=Paging),
     _get("list_keys", "/keys", api_keys.listed, Page[s.ApiKeyShown], "List API keys", "列出接口密钥",

@@ -7,6 +7,8 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from northbound.backends.memory.alarms import with_alarms
+from northbound.model.alarm import Alarm
 from northbound.model.delivery import (
     Attempt,
     Dead,
@@ -31,6 +33,7 @@ class MemoryDeliveries:
         self.past: dict[tuple[str, int], Room] = {}
         self.losses: dict[tuple[str, str, str, str], int] = {}
         self.attempts: list[tuple[int, Attempt]] = []
+        self.alarms: list[Alarm] = []
         self._cursor = -1
         self._memories: dict[str, Memory] = {}
         self._sent: dict[tuple[str, str], int] = {}  # (endpoint, room key) -> place in the room's log
@@ -149,6 +152,10 @@ class MemoryDeliveries:
         """Return the result of a command that was carried out, or None."""
         found = self._commands.get(command_id)
         return None if found is None else msgspec.json.decode(found)
+
+    async def raise_alarms(self, alarms: Sequence[Alarm]) -> None:
+        """Store *alarms*, repeated ones counted."""
+        self.alarms = with_alarms(self.alarms, alarms)
 
     # --- endpoints, figures ---------------------------------------------------------------------
 

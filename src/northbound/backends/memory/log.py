@@ -7,7 +7,9 @@ from datetime import datetime, timedelta
 import msgspec
 from msgspec.structs import replace
 
+from northbound.backends.memory.alarms import with_alarms
 from northbound.logic.entry import write_event
+from northbound.model.alarm import Alarm
 from northbound.model.errors import StoreFailed
 from northbound.model.event import Event
 from northbound.model.log import Appended, Logged, Origin, Receipt, partition_of, room_key
@@ -45,6 +47,7 @@ class MemoryLog:
         self.receipts: list[Receipt] = []
         self.repeats: dict[int, list[int]] = {}  # offset -> receipts that brought the entry again
         self.refused: list[Refused] = []
+        self.alarms: list[Alarm] = []
         self._horizon = horizon
         self._on_commit = on_commit
         self._entries: list[Logged | None] = []  # by offset; None: erased
@@ -73,6 +76,11 @@ class MemoryLog:
                 conflicts += 1
         self._on_commit()
         return Appended(ids=tuple(ids), duplicates=duplicates, conflicts=conflicts)
+
+    async def raise_alarms(self, alarms: Sequence[Alarm]) -> None:
+        """Store *alarms*, repeated ones counted."""
+        self._check(())
+        self.alarms = with_alarms(self.alarms, alarms)
 
     async def conclude(self, entries: Sequence[Logged]) -> int:
         """Store derived *entries* under the ids they have, each once."""

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from northbound.backends.sqlite.alarms import store_alarms
 from northbound.backends.sqlite.checkpoint import Checkpointer
 from northbound.backends.sqlite.database import open_reader, open_writer, query
 from northbound.backends.sqlite.many import execute_rows
@@ -28,6 +29,7 @@ from northbound.backends.sqlite.rows import (
     loss_rows,
     settled_row,
 )
+from northbound.model.alarm import Alarm
 from northbound.model.delivery import Attempt, Delivery, Lane, NextStep
 from northbound.model.errors import StoreFailed
 from northbound.model.room import Memory, Room, Tally
@@ -252,6 +254,11 @@ class SqliteDeliveries:
         """Return the endpoints that stopped by themselves: why and when."""
         rows: list[Any] = self._reader.execute(query("deliveries.stopped_all")).fetchall()
         return {row[0]: (row[1], from_micros(row[2])) for row in rows}
+
+    async def raise_alarms(self, alarms: Sequence[Alarm]) -> None:
+        """Store *alarms* without holding up the loop."""
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._thread, self._transaction, lambda: store_alarms(self._cursor, alarms))
 
     def trim(self, before: datetime, limit: int = 2000) -> None:
         """Forget tries older than *before*, a bounded number at a time."""

@@ -19,10 +19,12 @@ import apsw
 import msgspec
 import structlog
 
+from northbound.backends.sqlite.alarms import store_alarms
 from northbound.backends.sqlite.checkpoint import Checkpointer
 from northbound.backends.sqlite.database import open_writer, query
 from northbound.backends.sqlite.reader import event_id, micros
 from northbound.logic.entry import write_event
+from northbound.model.alarm import Alarm
 from northbound.model.errors import Overloaded, StoreFailed
 from northbound.model.event import Event
 from northbound.model.log import Appended, Logged, Origin, Receipt, partition_of, room_key
@@ -98,6 +100,10 @@ class SqliteLog:
     async def quarantine(self, receipt: Receipt, code: str, message: str) -> None:
         """Keep a refused request as a sample."""
         await self._submit(lambda: self._quarantine_rows(receipt, code, message), len(receipt.request.body))
+
+    async def raise_alarms(self, alarms: Sequence[Alarm]) -> None:
+        """Store *alarms* beside what else is pending."""
+        await self._submit(lambda: store_alarms(self._cursor, alarms), 512 * len(alarms))
 
     @property
     def pending(self) -> tuple[int, int]:

@@ -256,3 +256,21 @@ FROM hits LEFT JOIN words ON words.rowid = hits.offset WHERE hits.offset > ? AND
 INSERT INTO words (words) VALUES ('integrity-check')
 -- history.file_sound: Look for damage of the file.
 PRAGMA quick_check(1)
+-- alarms.open_get: An alarm that goes on, of one kind and object, begun after a time or whenever.
+SELECT id, facts, count FROM alarms WHERE kind = ?1 AND source_id IS ?2 AND endpoint_id IS ?3 AND app_id IS ?4 AND room_id IS ?5
+AND what IS ?6 AND ended_at IS NULL AND first_at > ?7 ORDER BY id DESC LIMIT 1
+-- alarms.begun: How many alarms of one kind and source or endpoint began after a time.
+SELECT count(*) FROM alarms WHERE kind = ? AND source_id IS ? AND endpoint_id IS ? AND first_at > ?
+-- alarms.add: Store an alarm.
+INSERT INTO alarms (kind, source_id, endpoint_id, app_id, room_id, what, facts, first_at, last_at, count, ended_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+-- alarms.again: Count an alarm that goes on, or end it.
+UPDATE alarms SET last_at = max(last_at, ?2), count = count + ?3, facts = ?4, ended_at = ?5 WHERE id = ?1
+-- alarms.trim: Keep only the newest of a kind and source or endpoint.
+DELETE FROM alarms WHERE kind = ?1 AND source_id IS ?2 AND endpoint_id IS ?3 AND id NOT IN (
+    SELECT id FROM alarms WHERE kind = ?1 AND source_id IS ?2 AND endpoint_id IS ?3 ORDER BY id DESC LIMIT ?4)
+-- alarms.list: Alarms before a place, the one that began last first, filtered.
+SELECT id, kind, source_id, endpoint_id, app_id, room_id, what, facts, first_at, last_at, count, ended_at FROM alarms
+WHERE (first_at, id) < (?1, ?2) AND (?3 IS NULL OR app_id = ?3) AND (?4 IS NULL OR source_id = ?4)
+AND (?5 IS NULL OR endpoint_id = ?5) AND (?6 IS NULL OR kind = ?6) AND (?7 IS NULL OR last_at >= ?7)
+ORDER BY first_at DESC, id DESC LIMIT ?8

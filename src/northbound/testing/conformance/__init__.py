@@ -6,10 +6,10 @@ A law is a coroutine that takes an empty `Storage` and raises `LawBroken`. To ho
 
 from collections.abc import Awaitable, Callable
 
-from northbound.testing.conformance import deliveries, history, log, rooms
+from northbound.testing.conformance import alarms, deliveries, history, log, rooms
 from northbound.testing.conformance.storage import LawBroken, Storage, Store, Stored
 
 Law = Callable[[Storage], Awaitable[None]]
-LAWS: tuple[Law, ...] = (*log.LAWS, *rooms.LAWS, *deliveries.LAWS, *history.LAWS)
+LAWS: tuple[Law, ...] = (*log.LAWS, *rooms.LAWS, *deliveries.LAWS, *alarms.LAWS, *history.LAWS)
 
 __all__ = ["LAWS", "Law", "LawBroken", "Storage", "Store", "Stored"]

@@ -6,6 +6,7 @@ from typing import Any, Never, Protocol
 
 import msgspec
 
+from northbound.model.alarm import Alarm
 from northbound.model.delivery import Delivery, Lane, View
 from northbound.model.errors import HubError
 from northbound.model.event import Event, EventType, Facts
@@ -13,6 +14,7 @@ from northbound.model.log import Receipt
 from northbound.model.room import DayStats
 from northbound.model.wire import Proof, Request
 from northbound.ports import DeliveryQueue, EventLog, History, LogReader, RoomStore
+from northbound.stages.alarms import AlarmStore
 from northbound.stages.control import ReplayStore
 from northbound.stages.index import HistoryStore
 
@@ -24,7 +26,11 @@ class LawBroken(AssertionError):
     """A storage does not keep a promise."""
 
 
-class Store(RoomStore, DeliveryQueue, ReplayStore, Protocol):
+class Log(EventLog, AlarmStore, Protocol):
+    """The log and the alarms beside it: one database, one writer."""
+
+
+class Store(RoomStore, DeliveryQueue, ReplayStore, AlarmStore, Protocol):
     """Rooms and deliveries: one database, one writer."""
 
     def load(self, number: int) -> Delivery | None:
@@ -52,7 +58,7 @@ class Storage(Protocol):
     """One storage under test, empty at first."""
 
     @property
-    def log(self) -> EventLog:
+    def log(self) -> Log:
         """The log's one writer."""
         ...
 
@@ -73,6 +79,10 @@ class Storage(Protocol):
 
     def stored(self) -> Stored:
         """Count what the log's database holds beside the log."""
+        ...
+
+    def alarms(self) -> list[Alarm]:
+        """Return the alarms of both databases, the one that began last first, without their ids."""
         ...
 
     def day(self, app_id: str, day: str) -> DayStats | None:

@@ -66,7 +66,18 @@ async def metrics(call: Plain) -> Answer:
     kept = "\n".join(
         ["# HELP northbound_process_up Whether a process answers", "# TYPE northbound_process_up gauge", *up, ""]
     )
-    return Answer(content="".join((*texts, kept)).encode(), media_type=METRICS)
+    return Answer(content=grouped("".join((*texts, kept))).encode(), media_type=METRICS)
+
+
+def grouped(text: str) -> str:
+    """Bring the lines of each metric together, named once: some are counted by more than one process."""
+    families: dict[str, dict[str, None]] = {}
+    lines = families.setdefault("", {})
+    for line in text.splitlines():
+        if line.startswith("# HELP "):
+            lines = families.setdefault(line.split(" ", 3)[2], {})
+        lines[line] = None
+    return "".join(f"{line}\n" for lines in families.values() for line in lines)
 
 
 async def certificate(call: Plain) -> Answer:
