@@ -245,6 +245,18 @@ def test_every_attempt_is_stamped_and_signed_anew() -> None:
     assert len(second.headers) == len(first.headers)
 
 
+def test_unsigned_callbacks_are_taken_only_where_that_is_set() -> None:
+    """A subscription without NeedCallbackAuth sends no signature; half a signature is never none."""
+    plain = posted({})
+
+    with pytest.raises(SignatureError, match="set the source's option unsigned to accept"):
+        DIALECT.verify(plain, [KEY], NOW, {})
+    assert DIALECT.verify(plain, [KEY], NOW, {"unsigned": "accept"}) is Proof.NONE
+    for half in (("Ali-Rtc-Timestamp", str(SENT)), ("Ali-Rtc-Signature", "0" * 32)):
+        with pytest.raises(SignatureError):
+            DIALECT.verify(plain.adding(half), [KEY], NOW, {"unsigned": "accept"})
+
+
 def test_the_newest_valid_key_signs_and_every_valid_key_is_accepted() -> None:
     old = Key(secret=b"old", valid_from=NOW - timedelta(days=9))
     new = Key(secret=b"new", valid_from=NOW - timedelta(days=1))

@@ -110,6 +110,19 @@ def test_a_wrong_signature_is_refused_in_the_wires_own_words(hub: Hub, dialect: 
     assert hub.post(callback(hub, source, words)).status == 200
 
 
+def test_the_apps_key_verifies_where_the_source_has_none(hub: Hub) -> None:
+    """Ruling 6: the AppKey is what this wire signs with; a key of the source's own takes its place."""
+    source = set_up(hub, "app-key", "aliyun_rtc", keys=())
+    own = set_up(hub, "app-key-own", "aliyun_rtc")
+    app_keys = (Key(secret=b"app-key-of-app-key"),)
+    tried = [(source, app_keys), (source, ()), (source, FOREIGN), (own, KEYS), (own, app_keys)]
+
+    statuses = [hub.post(callback(hub, one, words_of("aliyun_rtc"), keys=keys)).status for one, keys in tried]
+
+    assert statuses == [200, 403, 403, 200, 403]
+    assert [one["proof"] for one in log_of(hub, source)] == ["sender"]
+
+
 def test_what_a_client_says_in_host_changes_nothing(hub: Hub) -> None:
     """Ruling 7: without a public URL the listen address is what was told; a signature for another domain is none."""
     source = set_up(hub, "forged-host", "aliyun_rtc")
@@ -276,7 +289,9 @@ WHOLE = {
 def open_sources(hub: Hub) -> dict[str, Source]:
     """Sources without keys, so that every body reaches the dialect."""
     app = new_app("malformed")
-    sources = {name: new_source(app, name, name=f"open-{name}") for name in (*VENDORS, "standard", "janus")}
+    unsigned = {"aliyun_rtc": {"options": {"unsigned": "accept"}}}  # an app's wire verifies by the app's key else
+    names = (*VENDORS, "standard", "janus")
+    sources = {name: new_source(app, name, name=f"open-{name}", **unsigned.get(name, {})) for name in names}
     hub.set_up(app, *sources.values())
     return sources
 

@@ -62,7 +62,8 @@ class World:
         return msgspec.structs.replace(source, keys=self.vendor_keys[name])
 
     def _endpoint(self, name: str) -> Endpoint:
-        return new_endpoint(self.app, name, self.receiver.url(f"{name}-wires"), retry=steadfast())
+        own = {"keys": ()} if all_dialects()[name].key_scope == "app" else {}
+        return new_endpoint(self.app, name, self.receiver.url(f"{name}-wires"), retry=steadfast(), **own)
 
     def send_all(self) -> None:
         objects = (self.app, *self.sources.values(), *self.endpoints.values())

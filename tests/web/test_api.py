@@ -21,6 +21,7 @@ from northbound.backends.sqlite.log import SqliteLog
 from northbound.backends.sqlite.views import SqliteDeliveryReader, TimedReads
 from northbound.dialects import all_dialects
 from northbound.hub.system import Folder
+from northbound.model.app import App as AppRow
 from northbound.model.delivery import (
     Failure,
     FailureKind,
@@ -354,6 +355,29 @@ def test_a_source_with_a_url_of_its_own_tells_that_one(site: Site):
 
     assert (source["public_url"], source["intake_url"]) == (own, own)
     assert (asked.status, asked.json["field"]) == (422, "public_url")
+
+
+def test_an_apps_wire_needs_the_apps_key_or_one_of_its_own(site: Site):
+    """Ruling 6; the answer says what to do."""
+    app = site.made("apps", {"name": "a"})
+    revision, keyless = site.web.control.get(AppRow, app["id"])
+    url = {"url": "https://there.test/x"}
+    made = [("sources", {"name": "s"}), ("endpoints", url)]
+    own = {"keys": [{"secret": "k"}]}
+    signed_by = []
+    for what, body in made:
+        body |= {"app_id": app["id"], "dialect": "aliyun_rtc"}
+        signed_by += [site.made(what, body).get("signed_by"), site.made(what, body | own).get("signed_by")]
+    site.web.control.put(replace(keyless, app_key=b""), who="t", now=NOW, revision=revision)
+
+    for what, body in made:
+        refused = site.call("POST", what, body)
+        assert (refused.status, refused.json["field"]) == (422, "keys")
+        assert "set its app_key, or give keys here" in refused.json["detail"]
+        known = site.made(what, body | own)
+        bare = site.call("PATCH", f"{what}/{known['id']}", {"keys": []}, if_match="*")
+        assert (bare.status, bare.json["field"]) == (422, "keys")
+    assert signed_by == [None, None, "app", "endpoint"]
 
 
 def spellings() -> list[str]:

@@ -122,6 +122,7 @@ class AliyunRtc(Dialect):
     kinds: ClassVar[tuple[tuple[str, ...], ...]] = ((*ROOM_TAGS, *USER_TAGS),)
     fresh: ClassVar[frozenset[str]] = frozenset({"MsgTimestamp", "Ali-Rtc-Timestamp", "Ali-Rtc-Signature"})
     secrets: ClassVar[frozenset[str]] = frozenset({"ali-rtc-signature", "authorization", "cookie"})
+    key_scope: ClassVar[str] = "app"  # ruling 6: the AppKey signs
     batch_max: ClassVar[int] = 20
     retry: ClassVar[RetryPolicy] = RetryPolicy(
         attempts=4, waits=(timedelta(seconds=10),), deadline=timedelta(seconds=5)
@@ -157,6 +158,12 @@ class AliyunRtc(Dialect):
             sure="inferred",
         ),
         Option(
+            name="unsigned",
+            default="refuse",
+            choices=("refuse", "accept"),
+            says="what becomes of callbacks that carry no signature: a subscription without NeedCallbackAuth",
+        ),
+        Option(
             name="terminal_types",
             default="1=windows,2=android,3=ios,4=linux,100=other",
             says="TerminalType numbers; empty: never read",
@@ -175,8 +182,13 @@ class AliyunRtc(Dialect):
             return Proof.NONE
         stamp = request.header("Ali-Rtc-Timestamp") or ""
         given = (request.header("Ali-Rtc-Signature") or "").lower().encode()
+        if not stamp and not given and setting(self, options, "unsigned") == "accept":
+            return Proof.NONE
         if not stamp or not given:
-            raise SignatureError("Ali-Rtc-Timestamp or Ali-Rtc-Signature is missing; subscribe with NeedCallbackAuth")
+            raise SignatureError(
+                "Ali-Rtc-Timestamp or Ali-Rtc-Signature is missing; subscribe with NeedCallbackAuth, "
+                "or set the source's option unsigned to accept"
+            )
         if not (stamp.isascii() and stamp.isdigit() and len(stamp) <= 20):
             raise SignatureError("Ali-Rtc-Timestamp is not a number of seconds")
         usable = [key.secret for key in keys if key.kind is KeyKind.SHARED and key.is_valid(now)]

@@ -19,11 +19,12 @@ from northbound.backends.sqlite.reader import SqliteLogReader
 from northbound.config import Config
 from northbound.dialects import all_dialects
 from northbound.hub.channel import Channel, serve_channel
-from northbound.hub.keys import CERTIFICATE_PATH, signing_key, with_keys
+from northbound.hub.keys import CERTIFICATE_PATH, signing_key
 from northbound.hub.meters import AlarmMeter
 from northbound.hub.process import RegistryWatch, run_process
 from northbound.hub.system import Doorbell, Folder, SystemClock, SystemEntropy
 from northbound.logic.addresses import AllowList
+from northbound.logic.keys import with_keys
 from northbound.logic.route import RoutingTable, build_table, test_delivery
 from northbound.model.alarm import AlarmKind
 from northbound.model.app import Endpoint, EndpointState, Registry

@@ -211,7 +211,7 @@ def _new_keys(dialect: Dialect) -> tuple[Key, ...]:
 
 
 def _receiver(dialect: Dialect, path: str, url: str, keys: tuple[Key, ...], app: App) -> Receiver:
-    expected = (Key(secret=app.app_key),) if dialect.key_scope == "app" else keys
+    expected = (Key(secret=app.app_key),) if dialect.key_scope == "app" and not keys else keys
     return Receiver(dialect=dialect.name, path=path, url=url, keys=expected)
 
 

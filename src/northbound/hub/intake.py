@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import prometheus_client as prometheus
+from msgspec.structs import replace
 from prometheus_client.core import CounterMetricFamily
 
 from northbound.backends.curl import CurlSender
@@ -20,6 +21,7 @@ from northbound.hub.meters import AlarmMeter
 from northbound.hub.process import RegistryWatch, run_process
 from northbound.hub.system import Doorbell, Folder, SystemClock
 from northbound.logic.addresses import AllowList
+from northbound.logic.keys import verifying_keys
 from northbound.model.app import Registry, Source
 from northbound.model.log import Logged
 from northbound.model.wire import Request, Response
@@ -44,8 +46,12 @@ class Intake:
         self._sources: dict[str, Source] = {}
 
     def on_registry(self, registry: Registry) -> None:
-        """Take over a changed registry."""
-        self._sources = {one.id: one for one in registry.sources}
+        """Take over a changed registry, keys resolved."""
+        apps = {one.id: one for one in registry.apps}
+        self._sources = {
+            one.id: replace(one, keys=verifying_keys(one, apps.get(one.app_id), self._dialects[one.dialect]))
+            for one in registry.sources
+        }
 
     async def handle(self, request: Request, source_id: str, token: str, peer: str) -> Response:
         """Answer one request; an unknown source and a wrong token look the same from outside."""

@@ -1,4 +1,4 @@
-"""The hub's own signing certificate, and whose keys sign what an endpoint is sent (ruling 6)."""
+"""The hub's own signing key and certificate (ruling 6)."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -7,11 +7,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
-from msgspec.structs import replace
 
-from northbound.dialects.base import Dialect
 from northbound.hub.system import Folder
-from northbound.model.app import App, Endpoint
 from northbound.model.wire import Key, KeyKind
 
 CERTIFICATE_PATH = "/certs/callback.pem"
@@ -52,12 +49,3 @@ def write_private(path: Path, content: bytes) -> None:
 def signing_key(folder: Folder, certificate_url: str) -> Key:
     """Return the hub's signing key, with the URL where its certificate is served."""
     return Key(id="hub", kind=KeyKind.RSA, secret=folder.signing_key.read_bytes(), url=certificate_url)
-
-
-def with_keys(endpoint: Endpoint, app: App | None, dialect: Dialect, hub_key: Key) -> Endpoint:
-    """Return *endpoint* with the keys that sign for it."""
-    if dialect.key_scope == "hub":
-        return replace(endpoint, keys=(hub_key, *endpoint.keys))
-    if dialect.key_scope == "app" and app is not None and app.app_key:
-        return replace(endpoint, keys=(Key(id="app", secret=app.app_key),))
-    return endpoint

@@ -15,7 +15,7 @@ from northbound.model.app import App, Endpoint, EndpointState, RetryPolicy, Subs
 from northbound.model.errors import BlockedAddress, InvalidInput
 from northbound.model.wire import Key
 from northbound.web.call import Answer, Call, etag
-from northbound.web.resources.key_ring import new_key_id, new_secret, read_keys, rotated
+from northbound.web.resources.key_ring import check_app_key, new_key_id, new_secret, read_keys, rotated
 from northbound.web.resources.replays import enqueue
 from northbound.web.resources.showing import show_endpoint
 from northbound.web.resources.sources import check_public_url, check_settings
@@ -41,12 +41,14 @@ async def listed(call: Call[OfApp, Nothing]) -> Answer:
 async def create(call: Call[Nothing, NewEndpoint]) -> Answer:
     """Create an endpoint; its target is checked before anything is kept."""
     given, hub = call.body, call.hub
-    call.own(App, given.app_id)
+    _, app = call.own(App, given.app_id)
     before = call.made_before(Endpoint, PREFIX)
     if before is not None:
         return _created(*before)
     dialect = dialect_named(given.dialect)
     check_settings(dialect, given.options)
+    keys = _first_keys(call, dialect)
+    check_app_key(keys, app, dialect)
     endpoint = Endpoint(
         id=call.new_id(PREFIX),
         app_id=given.app_id,
@@ -56,7 +58,7 @@ async def create(call: Call[Nothing, NewEndpoint]) -> Answer:
         name=given.name,
         public_url=check_public_url(given.public_url),
         method=_method(given.method or dialect.methods[-1], dialect),
-        keys=_first_keys(call, dialect),
+        keys=keys,
         options=given.options,
         retry=_retry(given.retry, dialect.retry, hub.config),
         max_in_flight=given.max_in_flight,
@@ -117,6 +119,7 @@ def _changed(endpoint: Endpoint, given: EndpointChange, call: Call[Nothing, Endp
         changes["method"] = _method(given.method, dialect)
     if given.keys is not UNSET:
         changes["keys"] = read_keys(given.keys, endpoint.keys, call.hub.entropy)
+        check_app_key(changes["keys"], call.own(App, endpoint.app_id)[1], dialect)
     if given.retry is not UNSET:
         changes["retry"] = _retry(given.retry, endpoint.retry, config)
     if given.public_url is not UNSET:
@@ -171,9 +174,10 @@ async def test(call: Call[Nothing, Nothing]) -> Answer:
 async def rotate(call: Call[Nothing, Rotation]) -> Answer:
     """Give an endpoint a new key, from now or a set moment on; the answer shows it."""
     revision, endpoint = call.own(Endpoint, call.path["id"])
-    scope = dialect_named(endpoint.dialect).key_scope
-    if scope == "app":
-        raise InvalidInput("this dialect signs with the app's key; change app_key of the app")
+    if dialect_named(endpoint.dialect).key_scope == "app" and not endpoint.keys:
+        raise InvalidInput(
+            "this dialect signs with the app's key; change app_key of the app, or give the endpoint keys"
+        )
     keys = rotated(endpoint.keys, call.body, call.hub.clock.now(), call.hub.entropy)
     endpoint = replace(endpoint, keys=keys)
     revision = call.put(endpoint, revision)

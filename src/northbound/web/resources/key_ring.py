@@ -10,6 +10,9 @@ from cryptography.x509 import load_pem_x509_certificate
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from northbound.dialects.base import Dialect
+from northbound.logic.keys import lacks_key
+from northbound.model.app import App
 from northbound.model.errors import Conflict, InvalidInput
 from northbound.model.wire import Key, KeyKind
 from northbound.ports import Entropy
@@ -75,6 +78,15 @@ def _check_pem(secret: bytes, kind: KeyKind, field: str) -> None:
         raise InvalidInput(
             f"the secret of a key of kind {kind.value} is PEM text without password", field=field
         ) from None
+
+
+def check_app_key(own: tuple[Key, ...], app: App, dialect: Dialect) -> None:
+    """Refuse what nothing could sign or verify, where the app's key is the one that does (ruling 6)."""
+    if lacks_key(own, app, dialect):
+        raise InvalidInput(
+            f"{dialect.name} is signed with the app's key, and the app has none: set its app_key, or give keys here",
+            field="keys",
+        )
 
 
 def show_keys(keys: Sequence[Key], *, reveal: bool = False) -> list[KeyShown]:

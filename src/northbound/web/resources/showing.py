@@ -96,7 +96,9 @@ def show_endpoint(
         created_at=endpoint.created_at,
         public_url=endpoint.public_url,
         method=endpoint.method,
-        signed_by=dialect.key_scope if dialect is not None else "endpoint",
+        signed_by="endpoint"
+        if dialect is None or (endpoint.keys and dialect.key_scope == "app")
+        else dialect.key_scope,
         keys=show_keys(endpoint.keys, reveal=reveal),
         options=endpoint.options,
         retry=show_retry(endpoint.retry),

@@ -13,7 +13,7 @@ from northbound.dialects.base import Dialect, Options, check_options
 from northbound.model.app import App, Source
 from northbound.model.errors import InvalidInput
 from northbound.web.call import Answer, Call, etag
-from northbound.web.resources.key_ring import read_keys
+from northbound.web.resources.key_ring import check_app_key, read_keys
 from northbound.web.resources.showing import show_source
 from northbound.web.shapes.pages import Nothing, page_of, read_cursor
 from northbound.web.shapes.setup import NewSource, OfApp, SourceChange, SourceShown
@@ -37,12 +37,14 @@ async def listed(call: Call[OfApp, Nothing]) -> Answer:
 async def create(call: Call[Nothing, NewSource]) -> Answer:
     """Create a source with a path of its own that cannot be guessed."""
     given, hub = call.body, call.hub
-    call.own(App, given.app_id)
+    _, app = call.own(App, given.app_id)
     before = call.made_before(Source, PREFIX)
     if before is not None:
         return _created(call, *before)
     dialect = dialect_named(given.dialect)
     check_settings(dialect, given.options)
+    keys = read_keys(given.keys, (), hub.entropy)
+    check_app_key(keys, app, dialect)
     identity = call.new_id(PREFIX)
     token = urlsafe_b64encode(hub.entropy.bytes(24)).decode()
     source = Source(
@@ -53,7 +55,7 @@ async def create(call: Call[Nothing, NewSource]) -> Answer:
         token=token,
         created_at=hub.clock.now(),
         public_url=_one_url(given.public_url),
-        keys=read_keys(given.keys, (), hub.entropy),
+        keys=keys,
         options=given.options,
         ack_budget=timedelta(milliseconds=given.ack_budget_ms or dialect.ack_budget_ms),
     )
@@ -89,6 +91,7 @@ async def change(call: Call[Nothing, SourceChange]) -> Answer:
         source = replace(source, options=given.options)
     if given.keys is not UNSET:
         source = replace(source, keys=read_keys(given.keys, source.keys, call.hub.entropy))
+        check_app_key(source.keys, call.own(App, source.app_id)[1], dialect_named(source.dialect))
     if given.public_url is not UNSET:
         source = replace(source, public_url=_one_url(given.public_url))
     if given.ack_budget_ms is not UNSET:
