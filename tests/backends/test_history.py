@@ -21,8 +21,9 @@ from northbound.backends.sqlite.reader import SqliteLogReader
 from northbound.model.errors import Overloaded, StoreFailed
 from northbound.model.event import Event, EventType, Facts
 from northbound.model.history import HistoryQuery
+from northbound.model.log import Logged
 from northbound.stages import index as index_stage
-from northbound.stages.index import Index
+from northbound.stages.index import Index, Verified
 from northbound.testing.conformance.storage import NOW, event, receipt
 
 
@@ -319,6 +320,46 @@ def test_a_rebuild_by_another_process_is_noticed(tmp_path: Path, log: MemoryLog,
         continue
 
     assert offsets(history, HistoryQuery()) == [3, 2, 1, 0]
+
+
+class Paged:
+    """A log whose erased pages read as nothing."""
+
+    def __init__(self, log: MemoryLog) -> None:
+        self._log = log
+        self.head = log.head
+
+    def read(self, after: int, limit: int) -> list[Logged]:
+        return [one for one in self._log.read(after, limit) if one.offset <= after + limit]
+
+
+def test_a_stretch_of_erased_entries_does_not_stop_indexing(
+    log: MemoryLog, history: SqliteHistory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cursor passes it, also where a page of it reads as nothing; so do rebuilding and verifying."""
+    monkeypatch.setattr(index_stage, "BATCH", 4)
+    append(log, [event() for _ in range(20)])
+    for offset in range(2, 18):
+        log.erase(offset)
+    for kept in (history, MemoryHistory(log.head)):
+        index = Index(Paged(log), kept)
+        before = index.lag(NOW)
+
+        asyncio.run(follow(index, Bell(), lambda kept=kept: kept.lag() == 0))
+
+        assert (before.events, index.lag(NOW).events, offsets(kept, HistoryQuery())) == (20, 0, [19, 18, 1, 0])
+        assert index.verify() == Verified(entries=4)
+        index.rebuild()
+        assert offsets(kept, HistoryQuery()) == [19, 18, 1, 0]
+
+
+def test_passing_a_stretch_by_another_cursor_is_refused(tmp_path: Path, log: MemoryLog, history: SqliteHistory) -> None:
+    append(log, [event() for _ in range(4)])
+    with closing(SqliteHistory(tmp_path / "index.db", log.head)) as other:
+        assert other.skip(after=-1, until=2)
+
+    assert not history.skip(after=-1, until=1)
+    assert history.cursor() == 2
 
 
 # --- damage -------------------------------------------------------------------------------------

@@ -30,6 +30,10 @@ class HistoryStore(Protocol):
         """Store *entries*, read behind offset *after*, with the cursor; False when the cursor is elsewhere by now."""
         ...
 
+    def skip(self, *, after: int, until: int) -> bool:
+        """Move the cursor from *after* to *until*, between which all is erased; False when it is elsewhere by now."""
+        ...
+
     def clear(self) -> None:
         """Forget everything."""
         ...
@@ -84,7 +88,7 @@ class Index:
                 await asyncio.sleep(GATHER.total_seconds())
 
     async def step(self, limit: int) -> int:
-        """Make up to *limit* entries searchable; return how many were read."""
+        """Make up to *limit* entries searchable; return how many were read, or passed because they were erased."""
         return self._batch(limit)
 
     def lag(self, now: datetime) -> Lag:
@@ -92,7 +96,7 @@ class Index:
         cursor = self._history.cursor()
         waiting = self._reader.read(cursor, 1)
         if not waiting:
-            return Lag(events=0, behind_seconds=0.0)
+            return Lag(events=max(0, self._reader.head() - cursor), behind_seconds=0.0)
         age = (now - waiting[0].recorded_at).total_seconds()
         return Lag(events=max(1, self._reader.head() - cursor), behind_seconds=max(0.0, age))
 
@@ -110,7 +114,7 @@ class Index:
         cursor, after, total = self._history.cursor(), -1, 0
         while damage is None and after < cursor:
             entries = [one for one in self._reader.read(after, BATCH) if one.offset <= cursor]
-            until = entries[-1].offset if len(entries) == BATCH else cursor
+            until = entries[-1].offset if entries else min(cursor, after + BATCH)  # a page may be erased entirely
             wrong = self._history.verify(entries, after=after, until=until)
             if wrong is not None:
                 return Verified(entries=total, first_wrong=wrong)
@@ -125,8 +129,15 @@ class Index:
             self._history.clear()
 
     def _batch(self, limit: int) -> int:
+        """Make up to *limit* entries searchable, or pass a stretch that reads as nothing; return how many places."""
         after = self._history.cursor()
         entries = self._reader.read(after, limit)
         if entries:
             self._history.add(entries, after=after)
-        return len(entries)
+            return len(entries)
+        head = self._reader.head()
+        if head <= after or self._reader.read(after, limit):  # the second look is behind the head: no race
+            return 0
+        until = min(head, after + limit)
+        self._history.skip(after=after, until=until)
+        return until - after

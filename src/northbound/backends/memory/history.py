@@ -34,6 +34,13 @@ class MemoryHistory:
         self._cursor = entries[-1].offset
         return True
 
+    def skip(self, *, after: int, until: int) -> bool:
+        """Move the cursor from *after* to *until*; False when it is elsewhere meanwhile."""
+        if after != self._cursor:
+            return False
+        self._cursor = until
+        return True
+
     def clear(self) -> None:
         """Forget everything, to be indexed from the beginning."""
         self._kept, self._cursor = [], -1

@@ -63,21 +63,11 @@ class SqliteHistory:
 
     def add(self, entries: Sequence[Logged], *, after: int) -> bool:
         """Make *entries*, read behind offset *after*, searchable; False when the cursor is elsewhere meanwhile."""
-        if not entries:
-            return True
-        with self._lock, _failing():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                known = self._stored_cursor()  # another process may have rebuilt meanwhile
-                if known == after:
-                    self._store(entries)
-                self._db.execute("COMMIT")
-            except BaseException:
-                if not self._db.get_autocommit():
-                    self._db.execute("ROLLBACK")
-                raise
-            self._cursor = entries[-1].offset if known == after else known
-        return known == after
+        return not entries or self._move(after, entries[-1].offset, lambda: self._store(entries))
+
+    def skip(self, *, after: int, until: int) -> bool:
+        """Move the cursor from *after* to *until*; False when it is elsewhere meanwhile."""
+        return self._move(after, until, lambda: None)
 
     def clear(self) -> None:
         """Forget everything, to be indexed from the beginning."""
@@ -133,6 +123,23 @@ class SqliteHistory:
         row: Any = self._db.execute(query("history.cursor")).fetchone()
         return -1 if row is None else row[0]
 
+    def _move(self, after: int, until: int, write: Callable[[], None]) -> bool:
+        """Write and move the cursor in one transaction, unless another process moved it (a rebuild)."""
+        with self._lock, _failing():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                known = self._stored_cursor()
+                if known == after:
+                    write()
+                    self._db.execute(query("history.cursor_set"), (until,))
+                self._db.execute("COMMIT")
+            except BaseException:
+                if not self._db.get_autocommit():
+                    self._db.execute("ROLLBACK")
+                raise
+            self._cursor = until if known == after else known
+        return known == after
+
     def _store(self, entries: Sequence[Logged]) -> None:
         hits = [hit_of(entry) for entry in entries]
         self._db.executemany(query("history.add"), map(_row, hits))
@@ -145,7 +152,6 @@ class SqliteHistory:
             low, high = spans.get(hit.offset >> BLOCK_BITS, (at, at))
             spans[hit.offset >> BLOCK_BITS] = (min(low, at), max(high, at))
         self._db.executemany(query("history.widen"), [(block, *times) for block, times in spans.items()])
-        self._db.execute(query("history.cursor_set"), (entries[-1].offset,))
 
     def _find(self, wanted: HistoryQuery, *, after: int, newest_first: bool) -> list[HistoryHit]:
         asked = _asked(wanted)
