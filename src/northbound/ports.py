@@ -12,7 +12,7 @@ from northbound.model.delivery import Attempt, Delivery, DeliveryState, Exchange
 from northbound.model.event import Event
 from northbound.model.history import HistoryHit, HistoryQuery
 from northbound.model.log import Appended, Logged, Receipt
-from northbound.model.room import DayStats, Memory, Room, Tally
+from northbound.model.room import DayStats, Memory, Room, RoomDay, Tally
 from northbound.model.wire import Request
 
 
@@ -387,17 +387,6 @@ class Backlog(msgspec.Struct, frozen=True, kw_only=True):
     endpoint_id: str
     waiting: int
     oldest_at: datetime
-
-
-class RoomDay(msgspec.Struct, frozen=True, kw_only=True):
-    """One room's figures of a day."""
-
-    room_key: str
-    meetings: int
-    meeting_seconds: float
-    participant_seconds: float
-    joins: int
-    peak: int
 
 
 class FigureView(Protocol):

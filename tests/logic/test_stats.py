@@ -15,6 +15,7 @@ from northbound.logic.stats import (
     SPAN_MAX,
     Dispute,
     counts_of,
+    counts_of_source,
     daily_event,
     day_end,
     day_of,
@@ -22,10 +23,11 @@ from northbound.logic.stats import (
     disputes,
     split,
     tally,
+    told_span,
     with_open_rooms,
 )
 from northbound.model.event import Counts, Event, EventType, Traits
-from northbound.model.room import DayStats, Tally
+from northbound.model.room import DayStats, RoomDay, Tally
 from northbound.testing.fakes import Folding, event, folded
 
 T = EventType
@@ -255,6 +257,33 @@ def test_the_daily_event_has_an_id_of_its_day():
 
     assert (said.dedupe_key, said.occurred_at) == ("stats|app_1|2026-03-02", MIDNIGHT)
     assert said.facts.counts == Counts(meetings=1, seconds=60, members=2, peak=2)
+
+
+def test_a_days_statistic_is_told_around_its_end():
+    since, until = told_span("2026-03-02", SHANGHAI)
+
+    assert (since, until) == (minute(-12 * 60), minute(12 * 60))
+    assert until == told_span("2026-03-03", SHANGHAI)[0]
+
+
+def held(*names: str) -> list[RoomDay]:
+    return [
+        RoomDay(room_key=name, meetings=1, meeting_seconds=60, participant_seconds=90, joins=2, peak=2)
+        for name in names
+    ]
+
+
+def test_one_sources_part_of_a_day_is_compared_and_what_only_the_app_has_is_not():
+    stats = DayStats(app_id="app_1", day="2026-03-02", meetings=2, meeting_seconds=120, members=3, peak=3)
+    rooms = folded(MEETING[:1]).rooms.values()  # src_1's, open for half an hour until midnight
+    now = minute(60)
+
+    alone = counts_of_source("src_1", stats, held("src_1//a", "src_1//b"), [*rooms], now, SHANGHAI)
+    beside = counts_of_source("src_2", stats, held("src_1//a", "src_2//b"), [*rooms], now, SHANGHAI)
+    open_only = counts_of_source("src_2", stats, held("src_2//a"), [*rooms], now, SHANGHAI)
+
+    assert alone == Counts(meetings=2, seconds=120 + 1800, members=3, peak=3)
+    assert beside == open_only == Counts(meetings=1, seconds=60)
 
 
 def test_figures_that_differ_from_the_vendors_are_a_dispute_with_both():

@@ -698,6 +698,52 @@ def test_figures_stand_without_the_other_processes(site: Site):
     assert figures.ROOMS_COUNTED >= 1000
 
 
+def meeting_event(kind: str, number: int, **words: Any) -> bytes:
+
+    return json.dumps(
+        {"id": f"e-{number}", "source": "acs.aliyuncvc", "type": f"aliyuncvc:MeetingEvent:{kind}", "data": words}
+    ).encode()
+
+
+def test_a_vendors_statistic_that_differs_is_a_dispute_with_both(site: Site):
+    """R15: two met for a minute; the vendor counts one meeting too many, then corrects all but the peak."""
+    app = site.made("apps", {"name": "a", "time_zone": "Asia/Shanghai"})
+    source = site.made("sources", {"app_id": app["id"], "name": "m", "dialect": "aliyun_cvc"})
+    begin = 1595334000000  # 2020-07-21 20:20 there
+    told = 1595350800000  # 01:00 of the day after
+    member = {"meetingUUID": "m-1", "groupId": "g"}
+    wrong = {"meetingCount": 2, "meetingTime": 60, "meetingMember": 2, "meetingConcurrency": 2}
+
+    def play(number: int, kind: str, **words: Any) -> None:
+        body = meeting_event(kind, number, **words)
+        request = Request(method="POST", url=source["intake_url"], body=body)
+        receipt = Receipt(source_id=source["id"], received_at=NOW, request=request, proof=Proof.NONE)
+        site.runner.run(site.log.append(receipt, all_dialects()["aliyun_cvc"].decode(request, {})))
+
+    def shown(day: str) -> list[Any]:
+        site.settle()
+        return site.call("GET", f"stats/daily?app_id={app['id']}&day={day}").json["statistics"]
+
+    play(1, "MeetingStateEvent", meetingUUID="m-1", action="meeting_start", time=begin)
+    play(2, "MemberStateEvent", **member, userId="u1", action="member_join", time=begin + 1000)
+    play(3, "MemberStateEvent", **member, userId="u2", action="member_join", time=begin + 2000)
+    play(4, "MeetingStateEvent", meetingUUID="m-1", action="meeting_end", time=begin + 60_000)
+    assert shown("2020-07-21") == []
+    play(5, "MeetingStatistic", time=told, **wrong)
+    (first,) = shown("2020-07-21")
+    play(6, "MeetingStatistic", time=told + 1, **wrong | {"meetingCount": 1, "meetingConcurrency": 3})
+    (second,) = shown("2020-07-21")
+
+    assert (first["source_id"], first["told_at"]) == (source["id"], "2020-07-21T17:00:00Z")
+    assert first["ours"] == {"meetings": 1, "seconds": 60, "members": 2, "peak": 2}
+    assert first["theirs"] == {"meetings": 2, "seconds": 60, "members": 2, "peak": 2}
+    assert first["disputes"] == [{"figure": "meetings", "ours": 1, "theirs": 2}]
+    assert second["disputes"] == [{"figure": "peak", "ours": 2, "theirs": 3}]
+    assert site.call("GET", f"events/{second['event_id']}").status == 200
+    assert shown("2020-07-22") == shown("2020-07-20") == []
+    assert site.call("GET", f"stats/daily?app_id={app['id']}&day=9999-12-31").status == 422
+
+
 def test_stats_take_the_counts_of_the_others(site: Site, monkeypatch: pytest.MonkeyPatch):
     one = tenant(site, "a")
     told = {

@@ -1,6 +1,6 @@
 """Concurrency peaks and minutes per app and room, a day at a time in the app's zone (ruling 15)."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -10,9 +10,10 @@ from msgspec.structs import replace
 from northbound.logic.derive import Step
 from northbound.logic.project import OURS, moment
 from northbound.model.event import Counts, Event, EventType, Facts
-from northbound.model.room import DayStats, Participant, Room, Tally
+from northbound.model.room import DayStats, Participant, Room, RoomDay, Tally
 
 SPAN_MAX = timedelta(days=400)  # of one stay or meeting: what is longer is a clock that went wrong
+HALF_A_DAY = timedelta(hours=12)
 ONE_PERSON = frozenset(
     {EventType.PARTICIPANT_JOINED, EventType.PARTICIPANT_LEFT, EventType.TRACK_PUBLISHED}
 )  # types that can change the presence of nobody but the one they name
@@ -31,6 +32,12 @@ def day_start(day: str, zone: ZoneInfo) -> datetime:
 def day_end(day: str, zone: ZoneInfo) -> datetime:
     """Return the first instant after *day*."""
     return day_start((datetime.fromisoformat(day) + timedelta(days=1)).date().isoformat(), zone)
+
+
+def told_span(day: str, zone: ZoneInfo) -> tuple[datetime, datetime]:
+    """Return when a vendor's statistic of *day* is told: at its end, so between its noon and the next (inferred)."""
+    noon, end = day_start(day, zone) + HALF_A_DAY, day_end(day, zone)
+    return noon, end + HALF_A_DAY
 
 
 def split(since: datetime, until: datetime, zone: ZoneInfo) -> Iterator[tuple[str, float]]:
@@ -137,6 +144,34 @@ def daily_event(stats: DayStats, zone: ZoneInfo, *, members: str = "distinct") -
         dedupe_key=f"stats|{stats.app_id}|{stats.day}",
         facts=Facts(counts=counts_of(stats, members=members)),
     )
+
+
+def counts_of_source(
+    source_id: str, stats: DayStats, held: Sequence[RoomDay], open_rooms: Sequence[Room], now: datetime, zone: ZoneInfo
+) -> Counts:
+    """Return what we counted of an app's day in the rooms of one source, as its vendor would tell it.
+
+    *stats* are the app's figures of finished stays and meetings, *held* those of its rooms. Members and the peak are
+    counted over all sources of an app: where others had a part in the day they are left out.
+    """
+    own = [one for one in held if _source_of(one.room_key) == source_id]
+    going_on = [room for room in open_rooms if room.source_id == source_id]
+    end = day_end(stats.day, zone)
+    others = {_source_of(one.room_key) for one in held}
+    others |= {room.source_id for room in open_rooms if room.opened_at is not None and room.opened_at < end}
+    summed = DayStats(
+        app_id=stats.app_id,
+        day=stats.day,
+        meetings=sum(one.meetings for one in own),
+        meeting_seconds=sum(one.meeting_seconds for one in own),
+    )
+    counts = counts_of(with_open_rooms(summed, going_on, now, zone))
+    alone = others <= {source_id}
+    return replace(counts, members=stats.members if alone else None, peak=stats.peak if alone else None)
+
+
+def _source_of(key: str) -> str:
+    return key.partition("/")[0]
 
 
 class Dispute(msgspec.Struct, frozen=True, kw_only=True):

@@ -154,6 +154,17 @@ class DayStats(msgspec.Struct, frozen=True, kw_only=True):
     peak: int = 0
 
 
+class RoomDay(msgspec.Struct, frozen=True, kw_only=True):
+    """One room's figures of a day."""
+
+    room_key: str
+    meetings: int
+    meeting_seconds: float
+    participant_seconds: float
+    joins: int
+    peak: int
+
+
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """A vendor's own list of open rooms and who is in them, as of *taken_at*."""
 

@@ -17,9 +17,9 @@ from northbound.backends.sqlite.rows import delivery_of
 from northbound.model.delivery import Delivery, Exchange, Failure, FailureKind
 from northbound.model.errors import Overloaded, StoreFailed
 from northbound.model.log import Logged, Origin, Receipt
-from northbound.model.room import DayStats, Room
+from northbound.model.room import DayStats, Room, RoomDay
 from northbound.model.wire import Request, Response
-from northbound.ports import AttemptRow, Backlog, DeliveryFilter, LossCount, Position, Quarantined, RoomDay
+from northbound.ports import AttemptRow, Backlog, DeliveryFilter, LossCount, Position, Quarantined
 
 READ_SECONDS = 5.0  # no reader may hold a write-ahead log open for longer
 CONNECTIONS = 3  # reads at once; a slow one must not hold up the short ones

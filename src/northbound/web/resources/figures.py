@@ -4,9 +4,11 @@ from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from northbound.logic.stats import day_of, with_open_rooms
+from northbound.logic.stats import counts_of_source, day_of, disputes, told_span, with_open_rooms
 from northbound.model.app import App, Endpoint, Source
 from northbound.model.errors import InvalidInput, StoreFailed
+from northbound.model.event import Counts, EventType
+from northbound.model.history import HistoryHit, HistoryQuery
 from northbound.model.room import DayStats, Room
 from northbound.web.call import Answer, Call
 from northbound.web.shapes.deliveries import (
@@ -15,11 +17,14 @@ from northbound.web.shapes.deliveries import (
     EndpointFigures,
     Figures,
     SourceFigures,
+    Statistic,
 )
 from northbound.web.shapes.pages import Nothing
 
 ROOMS_COUNTED = 10_000  # open rooms whose running time is added to a day
 PAGE = 500
+YEARS = range(2000, 2100)  # what a running clock can show
+TOLD_SHOWN = 100  # vendors' statistics of one day; of a source's the newest is compared
 
 
 async def stats(call: Call[Nothing, Nothing]) -> Answer:
@@ -91,6 +96,8 @@ async def day(call: Call[DayQuery, Nothing]) -> Answer:
     stored = await call.read(call.hub.figures.day, app.id, name) or DayStats(app_id=app.id, day=name)
     rooms = await _open_rooms(call, app) if _may_go_on(name, now, zone) else []
     figures = with_open_rooms(stored, rooms, now, zone)
+    held = await call.read(call.hub.figures.day_rooms, app.id, name)
+    told = await _told(call, app, told_span(name, zone))
     content = DayFigures(
         app_id=app.id,
         day=name,
@@ -101,16 +108,47 @@ async def day(call: Call[DayQuery, Nothing]) -> Answer:
         joins=figures.joins,
         members=figures.members,
         peak=figures.peak,
-        rooms=await call.read(call.hub.figures.day_rooms, app.id, name),
+        rooms=held,
+        statistics=[
+            _compared(one, counts_of_source(one.source_id, stored, held, rooms, now, zone), counts)
+            for one, counts in told
+        ],
     )
     return Answer(content=content)
 
 
+async def _told(call: Call[Any, Any], app: App, span: tuple[datetime, datetime]) -> list[tuple[HistoryHit, Counts]]:
+    """Return what vendors told in *span* of their day, of each source the newest."""
+    wanted = HistoryQuery(
+        source_ids=tuple(one.id for one in call.every(Source, app.id)),
+        type=EventType.STATS_DAILY.value,
+        since=span[0],
+        until=span[1],
+        limit=TOLD_SHOWN,
+    )
+    newest = {hit.source_id: hit for hit in reversed(await call.read(call.hub.history.search, wanted))}
+    entries = [(hit, await call.read(call.hub.log.at, hit.offset)) for hit in newest.values()]
+    return [(hit, entry.event.facts.counts) for hit, entry in entries if entry and entry.event.facts.counts]
+
+
+def _compared(told: HistoryHit, ours: Counts, theirs: Counts) -> Statistic:
+    return Statistic(
+        source_id=told.source_id,
+        event_id=told.event_id,
+        told_at=told.occurred_at or told.recorded_at,
+        theirs=theirs,
+        ours=ours,
+        disputes=list(disputes(ours, theirs)),
+    )
+
+
 def _check_day(name: str) -> None:
     try:
-        date.fromisoformat(name)
+        known = date.fromisoformat(name).year in YEARS
     except ValueError:
-        raise InvalidInput("day is a calendar day, YYYY-MM-DD", field="day") from None
+        known = False
+    if not known:
+        raise InvalidInput(f"day is a calendar day, YYYY-MM-DD, from {YEARS[0]} to {YEARS[-1]}", field="day")
 
 
 def _may_go_on(name: str, now: datetime, zone: ZoneInfo) -> bool:

@@ -7,8 +7,11 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from northbound.dialects.base import Option
+from northbound.logic.stats import Dispute
 from northbound.model.delivery import DeliveryState, FailureKind
-from northbound.ports import LossCount, RoomDay
+from northbound.model.event import Counts
+from northbound.model.room import RoomDay
+from northbound.ports import LossCount
 from northbound.web.shapes.events import RequestShown
 from northbound.web.shapes.pages import Paging
 from northbound.web.shapes.setup import Given, Identity, Moment, RetryShown
@@ -136,6 +139,17 @@ class DayQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     day: Annotated[str, Meta(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}$")] | None = None
 
 
+class Statistic(msgspec.Struct, frozen=True, kw_only=True):
+    """What one source's vendor told of the day, what we counted of it, and each figure that differs."""
+
+    source_id: str
+    event_id: str
+    told_at: datetime
+    theirs: Counts
+    ours: Counts
+    disputes: list[Dispute]
+
+
 class DayFigures(msgspec.Struct, frozen=True, kw_only=True):
     """One app's day in its zone; meetings and stays that go on are counted up to now."""
 
@@ -149,6 +163,7 @@ class DayFigures(msgspec.Struct, frozen=True, kw_only=True):
     members: int
     peak: int
     rooms: list[RoomDay]
+    statistics: list[Statistic]
 
 
 class DialectShown(msgspec.Struct, frozen=True, kw_only=True):
