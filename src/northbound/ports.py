@@ -6,12 +6,14 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
+from northbound.model.account import AccessKey, Account, Bus, Once
 from northbound.model.alarm import Alarm, AlarmFilter, AlarmPlace
 from northbound.model.app import ApiKey, App, Endpoint, Registry, Source, Subscription
 from northbound.model.delivery import Attempt, Delivery, DeliveryState, Exchange, Lane, NextStep
 from northbound.model.event import Event
 from northbound.model.history import HistoryHit, HistoryQuery
 from northbound.model.log import Appended, Logged, Receipt
+from northbound.model.registry import Drop, Object, Put
 from northbound.model.room import DayStats, Memory, Room, RoomDay, Tally
 from northbound.model.wire import Request
 
@@ -175,7 +177,7 @@ class Sender(Protocol):
 
 # --- what the web process asks of the storages: reads are bounded in rows and time ----------------------------------
 
-Kind = TypeVar("Kind", App, Source, Endpoint, Subscription)
+Kind = TypeVar("Kind", App, Source, Endpoint, Subscription, Account, AccessKey, Bus)
 
 
 class ObjectStore(Protocol):
@@ -188,13 +190,24 @@ class ObjectStore(Protocol):
     def find(
         self, kind: type[Kind], *, after: str = "", app_id: str | None = None, limit: int = 100
     ) -> list[tuple[int, Kind]]:
-        """Return up to *limit* (revision, object) in id order after *after*."""
+        """Return up to *limit* (revision, object) in id order after *after*, of one owner (`owner_of`) or all."""
         ...
 
-    def put(
-        self, one: App | Source | Endpoint | Subscription, *, who: str, now: datetime, revision: int | None = None
-    ) -> int:
+    def put(self, one: Object, *, who: str, now: datetime, revision: int | None = None) -> int:
         """Create (*revision* None) or replace an object at *revision*; return the new one; raise `Conflict`."""
+        ...
+
+    def change(
+        self, puts: Sequence[Put], drops: Sequence[Drop], *, who: str, now: datetime, once: Once | None = None
+    ) -> None:
+        """Do all of it in one transaction with its audit entries, or nothing; raise `Conflict`, `NotFound`.
+
+        *once* is remembered with it; an older one of the same account, action and token is replaced.
+        """
+        ...
+
+    def once(self, account_id: str, action: str, token: str, since: datetime) -> Once | None:
+        """Return what was done under a client's token after *since*, None when nothing was."""
         ...
 
     def drop(self, kind: type[Any], identity: str, *, who: str, now: datetime) -> None:

@@ -21,6 +21,7 @@ from northbound.model.room import Room
 from northbound.model.wire import Proof
 
 NEUTRAL = "standard"
+DEFAULT_BUS = "default"
 NEUTRAL_KEYS = CLOUD_EVENT_KEYS | {"nbdialect", "nbseq", "nbroom"}  # the attributes our own view adds
 
 
@@ -45,14 +46,18 @@ class Loss(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RoutingTable(msgspec.Struct, frozen=True, kw_only=True):
-    """The registry, ready for routing: by app, and by the types of the neutral view that a pattern can match at all."""
+    """The registry, ready for routing: by scope, and by the types of a view that a pattern can match at all.
+
+    A scope is an app's id or an event bus's id. The cost of an event grows with the rules that could match it.
+    """
 
     version: int
     apps: dict[str, App]
     sources: dict[str, Source]
     endpoints: dict[str, Endpoint]
-    typed: dict[tuple[str, str], tuple[Route, ...]]  # (app id, event type)
-    untyped: dict[str, tuple[Route, ...]]  # app id
+    scopes: dict[str, tuple[str, ...]]  # of each source
+    typed: dict[str, dict[str, dict[str, list[Route]]]]  # scope, view, type in the view's words
+    untyped: dict[str, list[Route]]  # scope
     zones: dict[str, ZoneInfo]
 
     def app_of(self, source_id: str) -> App | None:
@@ -60,35 +65,58 @@ class RoutingTable(msgspec.Struct, frozen=True, kw_only=True):
         source = self.sources.get(source_id)
         return None if source is None else self.apps.get(source.app_id)
 
-    def candidates(self, app_id: str, event_type: str) -> tuple[Route, ...]:
-        """Return the routes whose pattern could match an event of this type."""
-        return self.typed.get((app_id, event_type), ()) + self.untyped.get(app_id, ())
+    def candidates(self, source_id: str, type_in: Callable[[str], Any]) -> Iterable[Route]:
+        """Yield the routes whose pattern could match an event; *type_in* tells its type in a view's words."""
+        for scope in self.scopes.get(source_id, ()):
+            for view, by_type in self.typed.get(scope, {}).items():
+                word = type_in(view)
+                if isinstance(word, str):
+                    yield from by_type.get(word, ())
+                else:  # patterns compare numbers and lists by rules of their own
+                    yield from (route for routes in by_type.values() for route in routes)
+            yield from self.untyped.get(scope, ())
 
 
 def build_table(registry: Registry) -> RoutingTable:
     """Compile *registry*; a subscription whose pattern does not compile (older rules) matches nothing."""
     endpoints = {one.id: one for one in registry.endpoints}
-    typed: dict[tuple[str, str], tuple[Route, ...]] = {}
-    untyped: dict[str, tuple[Route, ...]] = {}
+    typed: dict[str, dict[str, dict[str, list[Route]]]] = {}
+    untyped: dict[str, list[Route]] = {}
     for subscription in registry.subscriptions:
         route = _route_of(subscription, endpoints)
         if route is None:
             continue
-        types = route.pattern.types if subscription.view == NEUTRAL else None
-        if types is None:
-            untyped[subscription.app_id] = (*untyped.get(subscription.app_id, ()), route)
-        for kind in types or ():
-            key = (subscription.app_id, kind)
-            typed[key] = (*typed.get(key, ()), route)
+        scope = subscription.bus_id or subscription.app_id
+        if route.pattern.types is None:
+            untyped.setdefault(scope, []).append(route)
+        for kind in route.pattern.types or ():
+            typed.setdefault(scope, {}).setdefault(subscription.view, {}).setdefault(kind, []).append(route)
     return RoutingTable(
         version=registry.version,
         apps={one.id: one for one in registry.apps},
         sources={one.id: one for one in registry.sources},
         endpoints=endpoints,
+        scopes=_scopes(registry),
         typed=typed,
         untyped=untyped,
         zones={one.id: _zone(one.time_zone) for one in registry.apps},
     )
+
+
+def _scopes(registry: Registry) -> dict[str, tuple[str, ...]]:
+    """Return for each source where its events are looked at: in its app, and on one event bus or none.
+
+    What is put on a bus is on that bus alone; what an app tells is on its account's default bus (ruling 16).
+    """
+    put_on = {bus.source_id: bus.id for bus in registry.buses}
+    default = {bus.account_id: bus.id for bus in registry.buses if bus.name == DEFAULT_BUS}
+    pushed = {one.id: default[one.id] for one in registry.accounts if one.meeting_push and one.id in default}
+    of_app = {app.id: pushed[app.account_id] for app in registry.apps if app.account_id in pushed}
+    found: dict[str, tuple[str, ...]] = {}
+    for source in registry.sources:
+        bus = put_on.get(source.id) or of_app.get(source.app_id)
+        found[source.id] = (source.app_id, bus) if bus else (source.app_id,)
+    return found
 
 
 def _zone(name: str) -> ZoneInfo:
@@ -145,6 +173,17 @@ class Said:
             self._matched[name] = msgspec.json.decode(views[0].words) if views else None
         return self._matched[name]
 
+    def type_in(self, view: str) -> Any:
+        """Return the word `type` as *view* has it; empty where there is none."""
+        event = self.step.logged.event
+        if view == NEUTRAL and event.dialect != NEUTRAL:  # it is our word: nothing needs to be said first
+            return event.type.value
+        try:
+            words = self.as_matched(view)
+        except Exception:  # noqa: BLE001 - a dialect's fault is told where its endpoints would be sent the event
+            return ""
+        return words.get("type", "") if words else ""
+
 
 def route(
     step: Step,
@@ -159,7 +198,7 @@ def route(
     deliveries: list[Delivery] = []
     losses: list[Loss] = []
     reached: set[str] = set()
-    for one in table.candidates(app.id, _neutral_type(said)):
+    for one in table.candidates(logged.source_id, said.type_in):
         wanted = [endpoint for endpoint in one.endpoints if endpoint.id not in reached]
         try:
             matches = bool(wanted) and _is_match(one, said, logged)
@@ -176,13 +215,6 @@ def route(
             losses.extend(_losses(endpoint, said, views))
             deliveries.extend(_deliveries(step, one.subscription, endpoint, views, last_sent(endpoint.id)))
     return deliveries, losses
-
-
-def _neutral_type(said: Said) -> str:
-    """Return `type` as the neutral view has it: our word, but for events that came in that wire, theirs."""
-    event = said.step.logged.event
-    words = said.as_matched(NEUTRAL) if event.dialect == NEUTRAL else None
-    return str(words.get("type")) if words else event.type.value
 
 
 def _failed(endpoint: Endpoint, logged: Logged, error: Exception) -> Loss:

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from northbound.model.account import Account, Bus, Maker
 from northbound.model.wire import Key
 
 
@@ -76,8 +77,29 @@ class EndpointState(StrEnum):
     GONE = "gone"
 
 
+class BodyForm(StrEnum):
+    """What of an event a target's body holds (facts 3.4)."""
+
+    ORIGINAL = "ORIGINAL"  # the whole event
+    JSONPATH = "JSONPATH"  # one value of it
+    CONSTANT = "CONSTANT"  # a text that is always the same
+    TEMPLATE = "TEMPLATE"  # a text with variables
+
+
+class Body(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How an endpoint's bodies are made of what its dialect wrote: `value` and `template` as the form needs them."""
+
+    form: BodyForm = BodyForm.ORIGINAL
+    value: str = ""
+    template: str = ""
+
+
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Where callbacks go: URL, dialect, keys and retry policy."""
+    """Where callbacks go: URL, dialect, keys and retry policy.
+
+    `body` reshapes what the dialect wrote before it is signed. `dead_letter_bus` is the id of the bus that is given
+    what could not be delivered, unchanged; `stops_when_dead` stops the endpoint instead (ErrorsTolerance NONE).
+    """
 
     id: str
     app_id: str
@@ -94,21 +116,28 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ignore_gone: bool = False
     state: EndpointState = EndpointState.ENABLED
     lane_hold: timedelta = timedelta(minutes=10)
+    body: Body = Body()
+    dead_letter_bus: str = ""
+    stops_when_dead: bool = False
 
     def __repr__(self) -> str:
         return f"Endpoint(id={self.id!r}, dialect={self.dialect!r})"
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A rule's link to an endpoint."""
+    """A rule's link to an endpoint; `id` and `wire` are the vendor's own name and words of it."""
 
     endpoint_id: str
+    id: str = ""
+    wire: dict[str, Any] = {}
 
 
 class Subscription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Rule + targets: which events of an app's sources go to which endpoints.
 
     `pattern` is EventBridge pattern JSON text over the view named by `view` (ruling 8): "standard", or a dialect.
+    With `bus_id` it is a rule on that bus and `app_id` the app that stands for the bus's account; without, it sees
+    the events of its app. `made_by` tells the door it came through, `wire` what was said there, in that door's words.
     """
 
     id: str
@@ -120,6 +149,10 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     source_ids: tuple[str, ...] = ()  # empty: every source of the app
     targets: tuple[Target, ...] = ()
     state: str = "enabled"
+    bus_id: str = ""
+    made_by: Maker = Maker.API
+    wire: dict[str, Any] = {}
+    changed_at: datetime | None = None
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,3 +174,5 @@ class Registry(msgspec.Struct, frozen=True, kw_only=True):
     sources: tuple[Source, ...] = ()
     endpoints: tuple[Endpoint, ...] = ()
     subscriptions: tuple[Subscription, ...] = ()
+    accounts: tuple[Account, ...] = ()
+    buses: tuple[Bus, ...] = ()

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, NoReturn, ParamSpec, TypeVar
 
 from northbound.config import Config
+from northbound.model.account import AccessKey, Account, Bus
 from northbound.model.app import ApiKey, App, Endpoint, Source, Subscription
 from northbound.model.errors import Conflict, InvalidInput, NotFound, Stale, Unconditional
+from northbound.model.registry import Object
 from northbound.ports import (
     AlarmView,
     AuditTrail,
@@ -31,7 +33,15 @@ Body = TypeVar("Body")
 Given = ParamSpec("Given")
 Found = TypeVar("Found")
 
-KINDS = {App: "app", Source: "source", Endpoint: "endpoint", Subscription: "subscription"}
+KINDS = {
+    App: "app",
+    Source: "source",
+    Endpoint: "endpoint",
+    Subscription: "subscription",
+    Account: "account",
+    AccessKey: "access key",
+    Bus: "event bus",
+}
 PAGE = 500  # objects in one read of the registry
 STREAMS = 64  # open event streams, all callers together
 ANYBODY = ApiKey(id="", role="anybody", app_id="", name="")  # who calls what needs no key; sees no app
@@ -105,9 +115,14 @@ class Call(Generic[Query, Body]):
     def own(self, kind: type[Kind], identity: str) -> tuple[int, Kind]:
         """Return (revision, object) when it exists and the caller may see it; raise `NotFound` in either case."""
         revision, one = self.hub.objects.get(kind, identity)
-        if not self.may_see(one.id if isinstance(one, App) else one.app_id):
+        if not self.may_see(self._app_of(one)):
             not_found(KINDS[kind], identity)
         return revision, one
+
+    def _app_of(self, one: Object) -> str:
+        if isinstance(one, AccessKey | Bus):
+            one = self.hub.objects.get(Account, one.account_id)[1]
+        return one.id if isinstance(one, App) else one.app_id
 
     def may_see(self, app_id: str | None) -> bool:
         """Tell whether the caller's key covers an app."""
@@ -157,7 +172,7 @@ class Call(Generic[Query, Body]):
             raise Stale("it was changed meanwhile; read it again and repeat the change")
         return revision
 
-    def put(self, one: App | Source | Endpoint | Subscription, revision: int | None = None) -> int:
+    def put(self, one: Object, revision: int | None = None) -> int:
         """Create or replace an object in the caller's name."""
         return self.hub.objects.put(one, who=self.who, now=self.hub.clock.now(), revision=revision)
 

@@ -2,23 +2,33 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
 from northbound.backends.sqlite.database import open_reader, open_writer, query
 from northbound.backends.sqlite.reader import from_micros, micros
+from northbound.model.account import AccessKey, Account, Bus, Once
 from northbound.model.app import ApiKey, App, Endpoint, Registry, Source, Subscription
 from northbound.model.errors import Conflict, NotFound
+from northbound.model.registry import Drop, Object, Put, owner_of
+from northbound.ports import Kind
 
-Object = App | Source | Endpoint | Subscription
-KINDS: dict[str, type[Any]] = {"app": App, "source": Source, "endpoint": Endpoint, "subscription": Subscription}
+KINDS: dict[str, type[Any]] = {
+    "app": App,
+    "source": Source,
+    "endpoint": Endpoint,
+    "subscription": Subscription,
+    "account": Account,
+    "access_key": AccessKey,
+    "bus": Bus,
+}
+ONCE_KEPT = timedelta(days=1)  # how long a client's token is remembered (facts 1.7)
 _NAMES = {kind: name for name, kind in KINDS.items()}
 MASK = "***"
 _ENCODE = msgspec.json.Encoder().encode
-T = TypeVar("T", App, Source, Endpoint, Subscription)
 
 
 class SqliteControlReader:
@@ -42,6 +52,8 @@ class SqliteControlReader:
                 sources=self._all(Source),
                 endpoints=self._all(Endpoint),
                 subscriptions=self._all(Subscription),
+                accounts=self._all(Account),
+                buses=self._all(Bus),
             )
         finally:
             self._db.execute("COMMIT")
@@ -55,7 +67,7 @@ class SqliteControlReader:
         """Close the connection."""
         self._db.close()
 
-    def _all(self, kind: type[T]) -> tuple[T, ...]:
+    def _all(self, kind: type[Kind]) -> tuple[Kind, ...]:
         rows: list[Any] = self._db.execute(query("control.objects_all"), (_NAMES[kind],)).fetchall()
         return tuple(msgspec.json.decode(row[0], type=kind) for row in rows)
 
@@ -70,7 +82,7 @@ class SqliteControl:
 
     # --- objects --------------------------------------------------------------------------------
 
-    def get(self, kind: type[T], identity: str) -> tuple[int, T]:
+    def get(self, kind: type[Kind], identity: str) -> tuple[int, Kind]:
         """Return (revision, object); raise `NotFound`."""
         row: Any = self._db.execute(query("control.object_get"), (_NAMES[kind], identity)).fetchone()
         if row is None:
@@ -78,40 +90,61 @@ class SqliteControl:
         return row[0], msgspec.json.decode(row[1], type=kind)
 
     def find(
-        self, kind: type[T], *, after: str = "", app_id: str | None = None, limit: int = 100
-    ) -> list[tuple[int, T]]:
+        self, kind: type[Kind], *, after: str = "", app_id: str | None = None, limit: int = 100
+    ) -> list[tuple[int, Kind]]:
         """Return up to *limit* (revision, object) in id order after *after*."""
         rows: list[Any] = self._db.execute(query("control.objects"), (_NAMES[kind], after, app_id, limit)).fetchall()
         return [(row[1], msgspec.json.decode(row[2], type=kind)) for row in rows]
 
     def put(self, one: Object, *, who: str, now: datetime, revision: int | None = None) -> int:
         """Create (*revision* None) or replace an object at *revision*; return the new one; raise `Conflict`."""
-        name, number = _NAMES[type(one)], 0
-        with self._db:
-            row: Any = self._db.execute(query("control.object_get"), (name, one.id)).fetchone()
-            if row is None and revision is not None:
-                raise NotFound(f"there is no {name} {one.id!r}")
-            if row is not None and revision != row[0]:
-                raise Conflict(f"{name} {one.id!r} was changed meanwhile; read it again and repeat the change")
-            number = (row[0] if row else 0) + 1
-            app_id = one.id if isinstance(one, App) else one.app_id
-            self._db.execute(query("control.object_put"), (name, one.id, app_id, number, _ENCODE(one)))
-            self._audit(now, who, f"{name}.{'changed' if row else 'created'}", one.id, row[1] if row else None, one)
-            self._db.execute(query("control.version_up"), ("registry",))
-        self._on_change()
-        return number
+        self.change((Put(one=one, revision=revision),), (), who=who, now=now)
+        return (revision or 0) + 1
 
     def drop(self, kind: type[Any], identity: str, *, who: str, now: datetime) -> None:
         """Remove an object; raise `NotFound`."""
-        name = _NAMES[kind]
+        self.change((), (Drop(kind=kind, id=identity),), who=who, now=now)
+
+    def change(
+        self, puts: Sequence[Put], drops: Sequence[Drop], *, who: str, now: datetime, once: Once | None = None
+    ) -> None:
+        """Do all of it in one transaction with its audit entries, or nothing; raise `Conflict`, `NotFound`."""
         with self._db:
-            row: Any = self._db.execute(query("control.object_get"), (name, identity)).fetchone()
-            if row is None:
-                raise NotFound(f"there is no {name} {identity!r}")
-            self._db.execute(query("control.object_drop"), (name, identity))
-            self._audit(now, who, f"{name}.deleted", identity, row[1], None)
+            for put in puts:
+                self._put(put.one, put.revision, who, now)
+            for drop in drops:
+                self._drop(drop, who, now)
+            if once is not None:
+                self._db.execute(query("control.once_trim"), (micros(now - ONCE_KEPT),))
+                values = (once.account_id, once.action, once.token, micros(now), _ENCODE(once))
+                self._db.execute(query("control.once_put"), values)
             self._db.execute(query("control.version_up"), ("registry",))
         self._on_change()
+
+    def once(self, account_id: str, action: str, token: str, since: datetime) -> Once | None:
+        """Return what was done under a client's token after *since*, None when nothing was."""
+        key = (account_id, action, token, micros(since))
+        row: Any = self._db.execute(query("control.once_get"), key).fetchone()
+        return None if row is None else msgspec.json.decode(row[0], type=Once)
+
+    def _put(self, one: Object, revision: int | None, who: str, now: datetime) -> None:
+        name = _NAMES[type(one)]
+        row: Any = self._db.execute(query("control.object_get"), (name, one.id)).fetchone()
+        if row is None and revision is not None:
+            raise NotFound(f"there is no {name} {one.id!r}")
+        if row is not None and revision != row[0]:
+            raise Conflict(f"{name} {one.id!r} was changed meanwhile; read it again and repeat the change")
+        values = (name, one.id, owner_of(one), (row[0] if row else 0) + 1, _ENCODE(one))
+        self._db.execute(query("control.object_put"), values)
+        self._audit(now, who, f"{name}.{'changed' if row else 'created'}", one.id, row[1] if row else None, one)
+
+    def _drop(self, drop: Drop, who: str, now: datetime) -> None:
+        name = _NAMES[drop.kind]
+        row: Any = self._db.execute(query("control.object_get"), (name, drop.id)).fetchone()
+        if row is None:
+            raise NotFound(f"there is no {name} {drop.id!r}")
+        self._db.execute(query("control.object_drop"), (name, drop.id))
+        self._audit(now, who, f"{name}.deleted", drop.id, row[1], None)
 
     # --- keys -----------------------------------------------------------------------------------
 
@@ -201,7 +234,7 @@ def _without_secrets(body: bytes | None) -> bytes | None:
     if isinstance(content, dict):
         for key in content.get("keys", []):
             key["secret"] = MASK
-        for name in ("token", "app_key"):
+        for name in ("token", "app_key", "secret"):
             if content.get(name):
                 content[name] = MASK
     return _ENCODE(content)

@@ -274,3 +274,9 @@ SELECT id, kind, source_id, endpoint_id, app_id, room_id, what, facts, first_at,
 WHERE (first_at, id) < (?1, ?2) AND (?3 IS NULL OR app_id = ?3) AND (?4 IS NULL OR source_id = ?4)
 AND (?5 IS NULL OR endpoint_id = ?5) AND (?6 IS NULL OR kind = ?6) AND (?7 IS NULL OR last_at >= ?7)
 ORDER BY first_at DESC, id DESC LIMIT ?8
+-- control.once_get: What was done under a client's token since.
+SELECT body FROM once WHERE account_id = ? AND action = ? AND token = ? AND at > ?
+-- control.once_put: Remember what was done under a client's token.
+INSERT OR REPLACE INTO once (account_id, action, token, at, body) VALUES (?, ?, ?, ?, ?)
+-- control.once_trim: Forget old tokens.
+DELETE FROM once WHERE at < ?

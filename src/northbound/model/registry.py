@@ -1,0 +1,31 @@
+"""What can be set up, and one change of it: objects put and dropped together or not at all."""
+
+from typing import Any
+
+import msgspec
+
+from northbound.model.account import AccessKey, Account, Bus
+from northbound.model.app import App, Endpoint, Source, Subscription
+
+Object = App | Source | Endpoint | Subscription | Account | AccessKey | Bus
+
+
+class Put(msgspec.Struct, frozen=True, kw_only=True):
+    """One object to create (*revision* None) or to replace at *revision*."""
+
+    one: Object
+    revision: int | None = None
+
+
+class Drop(msgspec.Struct, frozen=True, kw_only=True):
+    """One object to remove."""
+
+    kind: type[Any]
+    id: str
+
+
+def owner_of(one: Object) -> str:
+    """Return whom an object belongs to: its app; of accounts, access keys and buses the account."""
+    if isinstance(one, App | Account):
+        return one.id
+    return one.account_id if isinstance(one, AccessKey | Bus) else one.app_id
