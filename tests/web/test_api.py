@@ -228,8 +228,10 @@ def test_secrets_are_in_no_answer_but_the_first(site: Site):
     """T8: a canary given as every secret is found in no list, page, request, answer or audit entry."""
     one = tenant(site, "careful", secret=CANARY)
     site.call("PATCH", f"apps/{one.app['id']}", {"app_key": CANARY}, if_match="*")
-    paths = {"apps": one.app["id"], "sources": one.source["id"], "endpoints": one.endpoint["id"],
-             "subscriptions": one.subscription["id"], "events": one.event_id}  # fmt: skip
+    account = site.call("POST", "accounts", {"name": "careful"}).json
+    paths = {"apps": one.app["id"], "accounts": account["id"], "sources": one.source["id"],
+             "endpoints": one.endpoint["id"], "subscriptions": one.subscription["id"],
+             "events": one.event_id}  # fmt: skip
 
     for operation in OPERATIONS:
         if operation.method != "GET" or operation.id in {"stream_events", "get_replay"}:

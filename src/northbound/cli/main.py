@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from northbound import __version__
-from northbound.cli import offline, playing, serving, talking, upkeep
+from northbound.cli import customers, offline, playing, serving, talking, upkeep
 from northbound.cli.output import EPILOG, crashed, reporting
 
 app = typer.Typer(
@@ -57,6 +57,8 @@ _add(app, "replay", talking.replay)
 _add(app, "rebuild", upkeep.rebuild)
 _add(_group("vectors", "The wire vectors shipped with northbound."), "check", offline.vectors_check)
 _add(_group("log", "The event log."), "verify", upkeep.log_verify)
+_add(_group("account", "Customers who sign calls with AccessKey pairs."), "create", customers.account_create)
+_add(_group("app", "Apps: what a vendor's AppId stands for."), "create", customers.app_create)
 _settings = _group("config", "The settings in force.")
 _add(_settings, "show", upkeep.config_show)
 _add(_settings, "check", upkeep.config_check)

@@ -20,6 +20,7 @@ from northbound.model.errors import DecodeError, Forbidden, HubError, InvalidInp
 from northbound.web.address import Networks, client_address
 from northbound.web.call import ANYBODY, Answer, Call, Hub
 from northbound.web.cycle import where
+from northbound.web.doors.rpc import door_at_root
 from northbound.web.operations import OPERATIONS, Operation, Role
 from northbound.web.problems import MEDIA_TYPE, UNEXPECTED, problem, problem_of, refused_value
 from northbound.web.shapes.pages import Problem
@@ -36,8 +37,15 @@ _ALWAYS = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer"
 
 def make_api(hub: Hub, *, trusted: Networks = ()) -> Starlette:
     """Return the application; *trusted* are the proxies whose forwarding header counts (ruling 7)."""
+
+    async def tell_others() -> None:
+        await _tell_others(hub)
+
     routes = [
-        Route(_pattern(one.path), _endpoint(one, hub, trusted), methods=[one.method], name=one.id) for one in OPERATIONS
+        Route("/", door_at_root(hub, _endpoint(one, hub, trusted), tell_others), methods=["GET", "POST"], name=one.id)
+        if one.path == "/"
+        else Route(_pattern(one.path), _endpoint(one, hub, trusted), methods=[one.method], name=one.id)
+        for one in OPERATIONS
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _no_route})
     app.router.redirect_slashes = False  # a redirect would be built from what the client says in Host

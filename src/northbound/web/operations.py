@@ -7,6 +7,7 @@ from typing import Any
 
 from northbound.web.call import Answer, Call
 from northbound.web.resources import (
+    accounts,
     alarms,
     api_keys,
     apps,
@@ -21,6 +22,7 @@ from northbound.web.resources import (
     subscriptions,
     system,
 )
+from northbound.web.shapes import accounts as c
 from northbound.web.shapes import alarms as a
 from northbound.web.shapes import deliveries as d
 from northbound.web.shapes import events as e
@@ -145,6 +147,23 @@ _APPS = (
           "显示应用密钥（记入审计）"),
 )  # fmt: skip
 
+_ACCOUNTS = (
+    _get("list_accounts", "/accounts", accounts.listed, Page[c.AccountShown], "List accounts", "列出账号",
+         query=Paging),
+    _post("create_account", "/accounts", accounts.create, c.NewAccount, c.AccountShown,
+          "Create an account; its AccessKey pair is shown once", "新建账号；AccessKey 仅显示一次", status=201,
+          changes=True),
+    _get("get_account", "/accounts/{id}", accounts.shown, c.AccountShown, "Show an account", "查看账号"),
+    _patch("change_account", "/accounts/{id}", accounts.change, c.AccountChange, c.AccountShown,
+           "Change an account", "修改账号"),
+    _get("list_access_keys", "/accounts/{id}/access-keys", accounts.keys, Page[c.AccessKeyShown],
+         "List an account's access keys", "列出账号的 AccessKey"),
+    _post("create_access_key", "/accounts/{id}/access-keys", accounts.create_key, None, c.AccessKeyShown,
+          "Make an AccessKey pair, shown once", "新建 AccessKey，仅显示一次", status=201),
+    _delete("delete_access_key", "/accounts/{id}/access-keys/{key_id}", accounts.remove_key,
+            "Delete an access key at once", "立即删除 AccessKey"),
+)  # fmt: skip
+
 _SOURCES = (
     _get("list_sources", "/sources", sources.listed, Page[s.SourceShown], "List sources", "列出来源", query=s.OfApp),
     _post("create_source", "/sources", sources.create, s.NewSource, s.SourceShown, "Create a source",
@@ -259,6 +278,7 @@ _REST = (
 
 OPERATIONS: tuple[Operation, ...] = (
     *_APPS,
+    *_ACCOUNTS,
     *_SOURCES,
     *_ENDPOINTS,
     *_SUBSCRIPTIONS,

@@ -38,7 +38,7 @@ async def create(call: Call[Nothing, NewApp]) -> Answer:
         created_at=call.hub.clock.now(),
         account_id=given.account_id,
         region=given.region,
-        time_zone=_zone(given.time_zone),
+        time_zone=check_zone(given.time_zone),
         app_key=(given.app_key or entropy.bytes(16).hex()).encode(),
         biz_name=given.biz_name or f"biz{entropy.bytes(5).hex()}",
         workspace_id=given.workspace_id,
@@ -74,7 +74,7 @@ async def change(call: Call[Nothing, AppChange]) -> Answer:
         name=_or(given.name, app.name),
         account_id=_or(given.account_id, app.account_id),
         region=_or(given.region, app.region),
-        time_zone=app.time_zone if given.time_zone is UNSET else _zone(given.time_zone),
+        time_zone=app.time_zone if given.time_zone is UNSET else check_zone(given.time_zone),
         app_key=app.app_key if given.app_key is UNSET else given.app_key.encode(),
         biz_name=_or(given.biz_name, app.biz_name),
         workspace_id=_or(given.workspace_id, app.workspace_id),
@@ -102,7 +102,7 @@ def _or(given: str | UnsetType, known: str) -> str:
     return known if given is UNSET else given
 
 
-def _zone(name: str) -> str:
+def check_zone(name: str) -> str:
     """Refuse a zone that routing could not count days in."""
     if name not in _zones():
         raise InvalidInput("time_zone is a name such as Asia/Shanghai", field="time_zone")

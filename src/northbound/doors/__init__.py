@@ -1,0 +1,1 @@
+"""The vendors' own management interfaces, the pure half: reading calls, checking signatures, writing answers."""

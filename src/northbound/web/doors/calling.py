@@ -1,0 +1,68 @@
+"""What every action of the vendors' management interfaces has at hand: who calls, with what, and the hub."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from northbound.doors.parameters import Parameters
+from northbound.doors.rpc import RpcCall, RpcError
+from northbound.doors.throttle import Allowance
+from northbound.model.account import Account, Once
+from northbound.model.app import App
+from northbound.model.errors import NotFound
+from northbound.model.registry import Drop, Object, Put
+from northbound.web.call import Hub
+
+ANSWERS = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """One verified call. Whatever belongs to another account is not found, in the same words as what is nowhere."""
+
+    hub: Hub
+    account: Account
+    call: RpcCall
+    request_id: str
+    now: datetime
+    parameters: Parameters = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "parameters", Parameters(self.call.parameters))
+
+    @property
+    def who(self) -> str:
+        """The caller as the audit names it: the access key."""
+        return self.call.access_key_id
+
+    def app(self, identity: str) -> tuple[int, App]:
+        """Return (revision, app) of this account; raise the documented refusal for any other."""
+        try:
+            revision, app = self.hub.objects.get(App, identity)
+        except NotFound:
+            revision, app = 0, None
+        if app is None or app.account_id != self.account.id:
+            raise RpcError("ResourceNotExist", "The specified AppId does not exist.", 404)
+        return revision, app
+
+    def change(self, puts: Sequence[Object | Put], drops: Sequence[Drop] = (), once: Once | None = None) -> None:
+        """Do it all in one transaction, in the caller's name."""
+        wanted = [one if isinstance(one, Put) else Put(one=one) for one in puts]
+        self.hub.objects.change(wanted, drops, who=self.who, now=self.now, once=once)
+
+    def new_id(self, prefix: str = "") -> str:
+        """Return a random id of 24 hex digits after *prefix*."""
+        return prefix + self.hub.entropy.bytes(12).hex()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Action:
+    """One action of one version: what runs it, how often an account may call it, whether it changes what is set up."""
+
+    name: str
+    version: str
+    run: Callable[[Caller], Awaitable[ANSWERS]]
+    allowance: Allowance
+    changes: bool = False
+    success: Callable[[ANSWERS], ANSWERS] = lambda answers: answers  # the envelope that this product's answers have
