@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from e2e.hub import Hub, send
 from e2e.objects import new_app, new_endpoint, new_source, new_subscription, now, steadfast
-from e2e.receiver import Receiver
+from e2e.receiver import Receiver, wait_until
 from e2e.test_hub_crashes import write_lock
 from e2e.vendors import VENDORS, avd, callback, message, notice, room_callback
 from northbound.dialects import all_dialects
@@ -192,6 +192,7 @@ def test_another_body_under_one_header_set_is_graded_and_with_the_same_id_alarms
     ]
     assert [code for code, *_ in hub.quarantine(source)] == ["conflict"]
     assert "intake.conflict" in alarms(hub, source)
+    assert told_alarms(hub, source, 2) == {"id_conflict": 1, "two_bodies": 1}  # u3's is another message of one second
 
 
 def test_a_captured_request_sent_again(hub: Hub) -> None:
@@ -232,6 +233,7 @@ def test_the_unknown_is_kept(hub: Hub, receiver: Receiver) -> None:
     log = log_of(hub, source)
     assert [one["type"] for one in log] == ["unknown", "participant.joined", "participant.joined"]
     assert [one.get("unmapped") if n else None for n, one in enumerate(log)] == [None, ["mood"], ["endpoint_type"]]
+    assert told_alarms(hub, source, 2) == {"unknown_event": 1, "unknown_field": 1}
     assert log[1]["proof"] == "sender"  # a name that the page does not list may hide a moved value
     room = hub.room(source, "r")
     assert room is not None
@@ -427,6 +429,17 @@ class Crowd:
 
 def metrics(hub: Hub) -> str:
     return hub.api("GET", "/metrics")[1]
+
+
+def told_alarms(hub: Hub, source: Source, count: int) -> dict[str, int]:
+    """Return what the API lists of the source by kind, once there are *count*: they are stored once a second."""
+
+    def listed() -> list[Any]:
+        items = hub.api("GET", f"/api/v1/alarms?source_id={source.id}")[1]["items"]
+        return items if len(items) >= count else []
+
+    wait_until(listed, 10, f"{count} alarms")
+    return {one["kind"]: one["count"] for one in listed()}
 
 
 def alarms(hub: Hub, source: Source) -> str:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from northbound.backends.memory import MemoryLog
 from northbound.dialects import all_dialects
 from northbound.dialects.base import Dialect, Options
-from northbound.model.alarm import AlarmKind
+from northbound.model.alarm import ROWS_A_WINDOW, AlarmKind
 from northbound.model.app import Source
 from northbound.model.delivery import Exchange, Failure, FailureKind
 from northbound.model.errors import DecodeError, SignatureError, StoreFailed
@@ -98,6 +98,48 @@ def test_the_same_id_with_other_words_is_a_conflict_kept_apart():
     assert (door.told[1], door.log.head()) == (("conflict", 0), 0)
     assert [one.code for one in door.log.refused] == ["conflict"]
     assert door.alarms.counts == {AlarmKind.ID_CONFLICT: 1}
+
+
+def test_a_flood_of_conflicts_is_one_alarm_with_a_count():
+    """I17: whoever sends them again and again fills neither the list nor the disk."""
+    door = Door()
+    door.knock(signed(), *[signed(room=str(number)) for number in range(10, 510)])
+
+    asyncio.run(door.alarms.flush())
+
+    assert [(one.kind, one.count) for one in door.log.alarms] == [(AlarmKind.ID_CONFLICT, 500)]
+
+
+def new_words(*names: str) -> list[Request]:
+    """Unsigned joins with a parameter that no page lists."""
+    base = "http://hub.test/in?event=join&room_id=9&user_id=1&event_type=normal&trace_id="
+    return [Request(method="GET", url=f"{base}{name}&{name}=1") for name in names]
+
+
+def test_drift_is_one_alarm_for_each_source_and_name_and_bounded():
+    """I15: a name that comes again is counted, and many names of a hostile sender end as one alarm."""
+    door = Door(keys=())
+    door.knock(*new_words("mood", "mood", "hat"))
+    asyncio.run(door.alarms.flush())
+    assert [(one.kind, one.what, one.count) for one in door.log.alarms] == [
+        (AlarmKind.UNKNOWN_FIELD, "mood", 2),
+        (AlarmKind.UNKNOWN_FIELD, "hat", 1),
+    ]
+
+    door.knock(*new_words(*[f"n{number}" for number in range(700)]))
+    asyncio.run(door.alarms.flush())
+
+    assert len(door.log.alarms) <= ROWS_A_WINDOW + 1
+    assert sum(one.count for one in door.log.alarms) == 703
+    assert door.log.head() == 701  # all are stored
+
+
+def test_what_is_refused_raises_no_drift_alarm():
+    """A stranger's words are no news."""
+    door = Door()
+    door.knock(*new_words("mood"))
+
+    assert door.alarms.counts == {}
 
 
 class Slow:

@@ -21,6 +21,7 @@ from northbound.dialects.base import (
     RAW_NULL,
     Composer,
     Dialect,
+    HeaderSet,
     Option,
     Options,
     error_words,
@@ -90,6 +91,7 @@ SUBSCRIBE = {"rtc": "SubscribeID", "live": "SubscribeId"}
 CHANNEL = {"rtc": "ChannelID", "live": "ChannelId"}
 ENVELOPE = frozenset({"MsgId", "MsgTimestamp", "AppId", "Contents", *SUBSCRIBE.values(), *CHANNEL.values()})
 LIVE_MEMBERS = frozenset({"CurrentMedias", "ChannelProfile", "US"})
+USER_WORDS = frozenset("UserId EventTag SessionId Timestamp Reason Role TerminalType UserType Medias".split())
 CONTENT_TYPES = {"form": "application/x-www-form-urlencoded", "json": "application/json"}
 LABEL_OF_FAMILY = {"rtc": "form", "live": "json"}  # ruling 21
 SPREAD_LIMIT = 16 * 1024 * 1024  # every event of a message repeats its envelope: bytes that all of them may take
@@ -121,6 +123,7 @@ class AliyunRtc(Dialect):
     types: ClassVar[frozenset[EventType]] = frozenset(TAG_OF)
     kinds: ClassVar[tuple[tuple[str, ...], ...]] = ((*ROOM_TAGS, *USER_TAGS),)
     fresh: ClassVar[frozenset[str]] = frozenset({"MsgTimestamp", "Ali-Rtc-Timestamp", "Ali-Rtc-Signature"})
+    known: ClassVar[frozenset[str]] = ENVELOPE | LIVE_MEMBERS | USER_WORDS
     secrets: ClassVar[frozenset[str]] = frozenset({"ali-rtc-signature", "authorization", "cookie"})
     key_scope: ClassVar[str] = "app"  # ruling 6: the AppKey signs
     batch_max: ClassVar[int] = 20
@@ -262,6 +265,12 @@ class AliyunRtc(Dialect):
         }
         always = {"EventTag", "UserId", "SessionId", *CHANNEL.values()}
         return facts, [word for word in body if word not in always and not carried.get(word, False)]
+
+    def header_set(self, request: Request, events: Sequence[Event]) -> HeaderSet | None:
+        stamp, signed = (request.header(name) or "" for name in ("Ali-Rtc-Timestamp", "Ali-Rtc-Signature"))
+        message = _value(members(events[0].vendor).get("MsgId")) if events else None
+        # Of each second and AppKey there is one set, which several messages share; only MsgId tells these apart.
+        return HeaderSet(id=f"{stamp}|{signed.lower()}", shown=f"Ali-Rtc-Timestamp {stamp}", message=message or "")
 
     def ack(self, request: Request, error: HubError | None) -> Response:
         status, _ = refusal(error)

@@ -34,6 +34,14 @@ class Option(msgspec.Struct, frozen=True, kw_only=True):
     sure: str = "ours"
 
 
+class HeaderSet(msgspec.Struct, frozen=True, kw_only=True):
+    """Signed headers that do not cover the body: which set (never shown), its time for people, the message's own id."""
+
+    id: str
+    shown: str
+    message: str
+
+
 class Dialect(Protocol):
     """One vendor's wire, both directions. See each attribute; methods without I/O, deterministic."""
 
@@ -42,6 +50,7 @@ class Dialect(Protocol):
     kinds: ClassVar[tuple[tuple[str, ...], ...]]  # the wire's own event names, in the page's groups
     fresh: ClassVar[frozenset[str]] = frozenset()  # wire fields that are new on each attempt (send time, signature)
     secrets: ClassVar[frozenset[str]] = frozenset({"authorization", "cookie"})  # headers, parameters: masked if shown
+    known: ClassVar[frozenset[str]] = frozenset()  # the pages' own words without paths; empty: nothing is news
     batch_max: ClassVar[int] = 1
     options: ClassVar[tuple[Option, ...]] = ()
     retry: ClassVar[RetryPolicy] = RetryPolicy()  # ruling 4
@@ -57,6 +66,10 @@ class Dialect(Protocol):
     def decode(self, request: Request, options: Options) -> list[Event]:
         """Read the events of a verified *request*; an empty list is a vendor's test message; raise `DecodeError`."""
         ...
+
+    def header_set(self, request: Request, events: Sequence[Event]) -> HeaderSet | None:
+        """Tell what would verify another body as well, of a request and its events; None where the body is covered."""
+        return None
 
     def ack(self, request: Request, error: HubError | None) -> Response:
         """Answer *request* in the vendor's style: stored, or refused because of *error*."""

@@ -87,6 +87,7 @@ MEDIA = {0: (Media.AUDIO, Media.VIDEO), 1: (Media.AUDIO,), 2: (Media.VIDEO,)}
 SUCCEEDED, FAILED = 2, 3
 
 MEANT = frozenset("bizRequestId eventCode uid bizName roomId recordId recordResult time".split())
+KNOWN = MEANT | frozenset("appId workspaceId status fileType filePath recordStartTime mediaType".split())
 FILE_WORDS = ("fileType", "filePath", "recordStartTime", "mediaType")
 
 
@@ -108,6 +109,7 @@ class Mpaas(Dialect):
     kinds: ClassVar[tuple[tuple[str, ...], ...]] = (
         (*(f"room/{code}" for code in ROOM), *(f"recording/{code}" for code in sorted({*RECORDING, *FAULTS}))),
     )
+    known: ClassVar[frozenset[str]] = KNOWN
     secrets: ClassVar[frozenset[str]] = frozenset({"authorization", "cookie", SIGNATURE_HEADER.lower()})
     retry: ClassVar[RetryPolicy] = RetryPolicy(
         attempts=4, waits=(timedelta(seconds=10),), deadline=timedelta(seconds=5)

@@ -18,11 +18,12 @@ from northbound.model.log import Receipt
 from northbound.model.wire import Key, KeyKind, Needs, Proof, Request, Response
 from northbound.ports import Clock, EventLog, Sender
 from northbound.stages.alarms import Alarms
+from northbound.stages.watch import Watch
 
 CERTIFICATES_KEPT = 100  # per source: fetched certificates, and addresses where there was none
 FETCHES_A_MINUTE = 10  # certificate addresses asked per source: a listed host can be named with any path
 NOT_ASKED_AGAIN = 60.0  # seconds after a fetch that failed
-SAMPLES_A_MINUTE = 20  # refused requests kept per source and error code
+SAMPLES_A_MINUTE = 20  # refused requests kept per source and error code, and lines of the log for others
 FETCH_DEADLINE = timedelta(seconds=2)
 log = structlog.get_logger()
 
@@ -51,6 +52,7 @@ class Ingest:
         self._clock = clock
         self._on_outcome = on_outcome
         self._alarms = alarms
+        self._watch = Watch(alarms, clock)
         self._certificates: dict[str, Certificates] = {}  # by source, so that none crowds out another's
         self._samples: dict[tuple[str, str], tuple[int, int]] = {}  # (source, code) -> (minute, taken in it)
 
@@ -89,8 +91,10 @@ class Ingest:
         except HubError as error:
             log.warning("intake.not_stored", source=source.id, code=error.code, reason=error.message)
             return Outcome(response=dialect.ack(request, error), result=error.code)
+        self._watch.look(request, source, dialect, proof, events)
         if stored.conflicts:
-            log.error("intake.conflict", source=source.id, count=stored.conflicts)
+            if self._may_sample(receipt, "conflict"):
+                log.error("intake.conflict", source=source.id, count=stored.conflicts)
             self._raise(source, AlarmKind.ID_CONFLICT)
             return Outcome(response=dialect.ack(request, None), result="conflict", events=len(stored.ids))
         result = "stored" if stored.ids else "duplicate"
@@ -109,9 +113,12 @@ class Ingest:
 
     async def _refuse(self, receipt: Receipt, error: HubError) -> None:
         """Keep a bounded sample; a verified request that cannot be read raises an alarm."""
+        is_sample = self._may_sample(receipt, error.code)
         if isinstance(error, DecodeError):
-            log.error("intake.not_decodable", source=receipt.source_id, proof=receipt.proof.value, reason=error.message)
-        elif not self._may_sample(receipt, error.code):
+            if is_sample:
+                proof = receipt.proof.value
+                log.error("intake.not_decodable", source=receipt.source_id, proof=proof, reason=error.message)
+        elif not is_sample:
             return
         await self._keep(receipt, error)
 

@@ -118,6 +118,10 @@ ENVELOPE = frozenset(
     "data id source type time specversion datacontenttype "
     "aliyuneventbusname aliyunpublishtime aliyunpublishaddr".split()
 )
+LISTED = frozenset(
+    "subject aliyunaccountid aliyunregionid action time meetingUUID meetingName groupId userId state startTime "
+    "callState meetingCount meetingTime meetingMember meetingConcurrency".split()
+)
 ZONES = {"PRC": 8, "Asia/Shanghai": 8, "Asia/Chongqing": 8, "Asia/Hong_Kong": 8, "UTC": 0, "GMT": 0}
 HALF_HOURS = tuple(
     f"{'-' if half < 0 else '+'}{abs(half) // 2:02d}:{abs(half) % 2 * 30:02d}" for half in range(-24, 29)
@@ -144,6 +148,7 @@ class AliyunCvc(Dialect):
     fresh: ClassVar[frozenset[str]] = frozenset(
         {TIMESTAMP, SECRET, SIGNED_V1, SIGNED_V2, "aliyunpublishtime", "aliyunpublishaddr"}
     )
+    known: ClassVar[frozenset[str]] = ENVELOPE | LISTED
     secrets: ClassVar[frozenset[str]] = frozenset({TOKEN, SECRET, "authorization", "cookie"})
     key_scope: ClassVar[str] = "hub"  # ruling 6: our one certificate signs for every endpoint
     retry: ClassVar[RetryPolicy] = RetryPolicy(

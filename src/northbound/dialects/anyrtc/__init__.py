@@ -20,6 +20,7 @@ from northbound.dialects.anyrtc.tables import (
     CHANNEL,
     CHANNEL_NUMBERS,
     CHANNELS_PRODUCT,
+    KNOWN,
     NEAR_REASONS,
     NOBODY,
     PLATFORM_NUMBERS,
@@ -94,6 +95,7 @@ class AnyRtc(Dialect, ProbeDialect):
         tuple(f"rtc/{number}" for number in CHANNEL),
     )
     fresh: ClassVar[frozenset[str]] = frozenset({"notifyMs", "Ar-Signature"})
+    known: ClassVar[frozenset[str]] = KNOWN
     secrets: ClassVar[frozenset[str]] = frozenset({"ar-signature", "authorization", "cookie"})
     retry: ClassVar[RetryPolicy] = RetryPolicy(
         attempts=3, waits=(timedelta(seconds=10),), deadline=timedelta(seconds=10)

@@ -7,6 +7,15 @@ from northbound.model.event import EventType, Media, Reason, RecordingMode, Role
 T = EventType
 
 
+# Every word of the page's tables and samples, wherever it stands: what else comes is news.
+KNOWN = frozenset(
+    "noticeId productId eventType notifyMs payload cname uid sid sequence sendts serviceType details msgName module "
+    "errorLevel errorCode errorMsg warnCode stat status state leaveCode exitStatus newUid isPlayable fileList fileName "
+    "trackType mixedAllUser sliceStartTime startUtcMs startUtcMS discontinueUtcMs UtcMs streamUid recordingMode "
+    "progress aliVodInfo videoId channelName channelSId ts uSId platform clientType reason duration".split()
+)
+
+
 class Notice(NamedTuple):
     """One row of the page's table of recording events: what it is, its fixed serviceType and msgName."""
 

@@ -57,6 +57,7 @@ class Avd(Dialect):
     }
     kinds: ClassVar[tuple[tuple[str, ...], ...]] = (tuple(TYPES),)
     fresh: ClassVar[frozenset[str]] = frozenset({"check_code", "token"})
+    known: ClassVar[frozenset[str]] = MEANT
     secrets: ClassVar[frozenset[str]] = frozenset({"check_code", "token", "authorization", "cookie"})
     methods: ClassVar[tuple[str, ...]] = ("GET", "POST")
     ack_budget_ms: ClassVar[int] = 200
