@@ -6,6 +6,7 @@ import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 import pytest
@@ -393,6 +394,8 @@ def test_an_overloaded_intake_says_when_to_come_back(receiver: Receiver, tmp_pat
         hub.put(app, patient, hasty)
         hub.start()
 
+        assert hub.post(callback(hub, hasty, avd("open", "before"))).status == 200
+        hub.wait_idle()
         with write_lock(hub.folder.events):
             late = send(callback(hub, hasty, avd("open", "r")))
             crowd = Crowd([callback(hub, patient, avd("open", f"r{number}")) for number in range(12)])
@@ -407,6 +410,20 @@ def test_an_overloaded_intake_says_when_to_come_back(receiver: Receiver, tmp_pat
         stored = [one["room_id"] for one in log_of(hub, patient)]
         assert len(stored) == len(set(stored)) == len(answers) - len(refused)
         assert hub.post(callback(hub, patient, avd("open", "after"))).status == 200
+        wait_until(lambda: suspect(hub, hasty, "before"), 10, "the room to be suspect")
+        assert suspect(hub, patient, "after") is None
+
+        def is_heard_of() -> bool:  # a machine that is slow again may miss the budget once more
+            hub.post(callback(hub, hasty, avd("join", "before", "u")))
+            hub.wait_idle()
+            return suspect(hub, hasty, "before") is None
+
+        wait_until(is_heard_of, 20, "the room to be heard of")
+
+
+def suspect(hub: Hub, source: Source, room_id: str) -> Any:
+    """Return what the API says of a room being behind (ruling 5); None also while it is not folded."""
+    return hub.api("GET", f"/api/v1/rooms/{quote(f'{source.id}//{room_id}', safe='')}")[1].get("suspect")
 
 
 class Crowd:

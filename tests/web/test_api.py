@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import threading
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -21,6 +22,7 @@ from northbound.backends.sqlite.log import SqliteLog
 from northbound.backends.sqlite.views import SqliteDeliveryReader, TimedReads
 from northbound.dialects import all_dialects
 from northbound.hub.system import Folder
+from northbound.model.alarm import Alarm, AlarmKind
 from northbound.model.app import App as AppRow
 from northbound.model.delivery import (
     Failure,
@@ -380,6 +382,37 @@ def test_an_apps_wire_needs_the_apps_key_or_one_of_its_own(site: Site):
         bare = site.call("PATCH", f"{what}/{known['id']}", {"keys": []}, if_match="*")
         assert (bare.status, bare.json["field"]) == (422, "keys")
     assert signed_by == [None, None, "app", "endpoint"]
+
+
+def test_open_rooms_are_suspect_until_they_are_heard_of_again(site: Site):
+    """Ruling 5: a callback of their source was not stored in time, and nobody knows of which room it was."""
+    one, other = tenant(site, "a"), tenant(site, "b")
+    site.received(one.source, event="open", room_id="quiet", trace_id="q-1")
+    site.received(one.source, event="open", room_id="gone", trace_id="g-1")
+    site.received(one.source, event="close", room_id="gone", event_type="user", trace_id="g-2")
+    site.settle()
+    at = site.web.clock.now() + timedelta(milliseconds=1)
+    missed = Alarm(
+        kind=AlarmKind.OVER_BUDGET, first_at=at, last_at=at, app_id=one.app["id"], source_id=one.source["id"]
+    )
+    site.runner.run(site.log.raise_alarms([missed]))
+    time.sleep(0.002)
+
+    def suspects() -> dict[str, Any]:
+        shown = {room["id"]: room["suspect"] for room in site.call("GET", "rooms").json["items"]}
+        detail = site.call("GET", f"rooms/{one.room_key}").json
+        assert detail["suspect"] == shown[one.room]
+        assert "suspect" not in detail["room"]  # not folded: a rebuild finds the same rooms
+        return shown
+
+    marked = suspects()
+    site.received(one.source, event="join", room_id=one.room, user_id="u2", event_type="normal", trace_id="a-9")
+    site.settle()
+    heard = suspects()
+
+    mark = {"reason": "over_budget", "at": at.isoformat().replace("+00:00", "Z")}
+    assert marked == {one.room: mark, "quiet": mark, "gone": None, other.room: None}
+    assert heard == {one.room: None, "quiet": mark, "gone": None, other.room: None}
 
 
 def spellings() -> list[str]:

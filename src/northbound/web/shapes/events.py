@@ -162,6 +162,13 @@ class RoomQuery(Paging, frozen=True, kw_only=True):
     source_id: Identity | None = None
 
 
+class Suspect(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a room may be behind what its vendor knows, and since when; over with the room's next event."""
+
+    reason: str
+    at: datetime
+
+
 class RoomShown(msgspec.Struct, frozen=True, kw_only=True):
     """A room's newest instance in short."""
 
@@ -179,6 +186,7 @@ class RoomShown(msgspec.Struct, frozen=True, kw_only=True):
     peak: int
     stays: int
     seq: int
+    suspect: Suspect | None = None
 
 
 class RoomDetail(msgspec.Struct, frozen=True, kw_only=True):
@@ -187,6 +195,7 @@ class RoomDetail(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     room: Room
     past: list[Room]
+    suspect: Suspect | None = None
 
 
 class RecordingQuery(Paging, frozen=True, kw_only=True):
