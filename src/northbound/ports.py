@@ -183,6 +183,10 @@ Kind = TypeVar("Kind", App, Source, Endpoint, Subscription, Account, AccessKey, 
 class ObjectStore(Protocol):
     """What is set up, object by object; one writer, each change with its audit entry."""
 
+    def version(self) -> int:
+        """Return the registry's version: it grows with every change."""
+        ...
+
     def get(self, kind: type[Kind], identity: str) -> tuple[int, Kind]:
         """Return (revision, object); raise `NotFound`."""
         ...

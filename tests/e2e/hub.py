@@ -34,7 +34,7 @@ from northbound.hub.system import Folder
 from northbound.model.app import App, Endpoint, Source, Subscription
 from northbound.model.wire import Request, Response
 
-SEEN_SECONDS = 0.4  # delivery looks four times a second whether anything was set up
+SEEN_SECONDS = 20.0  # each process looks several times a second whether anything was set up
 START_SECONDS = 30.0
 RETRIES_SECONDS = 30.0  # how long a vendor keeps trying
 _LENGTH = struct.Struct(">I")
@@ -231,8 +231,12 @@ class Hub:
     def set_up(self, *objects: App | Source | Endpoint | Subscription) -> None:
         """Create or replace objects while the hub runs, and return when every process knows them."""
         self.put(*objects)
-        self.ask("intake", "refresh")
-        time.sleep(SEEN_SECONDS)
+        with self.control() as control:
+            version = control.version()
+        for name in ("intake", "delivery"):
+            wait_until(
+                lambda name=name: self.ask(name, "health")["registry"] >= version, SEEN_SECONDS, f"{name} to see it"
+            )
 
     def command(self, **body: Any) -> str:
         """Ask the delivery process for something; return the command's id."""

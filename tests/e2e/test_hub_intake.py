@@ -60,6 +60,21 @@ def words_of(dialect: str, room: str = "r") -> dict[str, Any]:
     }  # fmt: skip
 
 
+def test_readiness_tells_when_every_process_knows_what_was_set_up(hub: Hub) -> None:
+    """Whoever sets something up waits for the version, not for a time."""
+    before = hub.api("GET", "/readyz")[1]
+    hub.put(new_app("known"))
+
+    def told() -> Any:
+        now_ = hub.api("GET", "/readyz")[1]
+        seen = {one["registry"] for one in now_["processes"].values()}
+        return now_ if seen == {now_["registry"]} else None
+
+    wait_until(told, 20, "every process to know it")
+    assert told()["registry"] > before["registry"]
+    assert set(before["processes"]) == {"intake", "delivery"}
+
+
 # --- who may not send ------------------------------------------------------------------------------------------------
 
 

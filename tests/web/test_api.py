@@ -415,6 +415,14 @@ def test_open_rooms_are_suspect_until_they_are_heard_of_again(site: Site):
     assert heard == {one.room: None, "quiet": mark, "gone": None, other.room: None}
 
 
+def test_readiness_says_which_version_of_the_registry_is_in_force(site: Site):
+    """What was set up is known everywhere when each process has the version that the answer names."""
+    before = site.call("GET", "/readyz", key="").json["registry"]
+    site.made("apps", {"name": "a"})
+
+    assert site.call("GET", "/readyz", key="").json["registry"] > before
+
+
 def spellings() -> list[str]:
     text = (Path(__file__).parents[1] / "logic" / "test_addresses.py").read_text()
     block = text[text.index("SPELLINGS = [") : text.index("\n]\n")]

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Generator
 from typing import Any
 
+import msgspec
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -27,7 +28,7 @@ from northbound.testing.replay_stream import StreamReplay, read_groups, sample_p
 from northbound.testing.sink import Mount, Sink, strict_options
 
 READY_SECONDS = 60.0  # from starting the processes to the first answer
-KNOWN_SECONDS = 1.5  # every process looks at the registry several times in this
+KNOWN_SECONDS = 30.0  # from setting up to the last process that has seen it
 ARRIVE_SECONDS = 60.0  # from the stream's end to its last callback
 SETTLED_SECONDS = 0.7  # after the last expected callback, for those nobody expects
 TICK = 0.1
@@ -77,7 +78,7 @@ class Demonstration:
         self._demo = demo = await asyncio.to_thread(set_up, client, self._sink.url, self._mount)
         groups = read_groups(sample_path())
         self._expected = expect([group.body for group in groups], demo)
-        await self._tick_for(KNOWN_SECONDS)
+        await self._known(client)
         scheme = "https" if self._config.tls_cert else "http"
         url = f"{scheme}://{local(self._config.intake)}/in/{demo.source.id}/{demo.source.token}"
         self._replay = StreamReplay(groups, url, speed=self._speed, tls=self._tls)
@@ -128,6 +129,19 @@ class Demonstration:
                 why = f"/readyz answers {status}: {content[:200].decode(errors='replace')}"
             await asyncio.sleep(TICK)
         raise Unreachable(f"the hub did not become ready within {READY_SECONDS:g} s: {why}")
+
+    async def _known(self, client: Client) -> None:
+        """Return when every process has seen what was set up."""
+        until = time.monotonic() + KNOWN_SECONDS
+        while time.monotonic() < until and not self._stopped.is_set():
+            self._supervisor.poll()
+            _, content = await asyncio.to_thread(client.get, "/readyz")
+            told: Any = msgspec.json.decode(content)
+            if all(one.get("registry", -1) >= told["registry"] for one in told["processes"].values()):
+                return
+            await asyncio.sleep(TICK)
+        if not self._stopped.is_set():
+            raise Unreachable(f"not every process saw what was set up within {KNOWN_SECONDS:g} s; see the hub's log")
 
     def _mount(self, one: Receiver) -> None:
         options = strict_options(dialect_named(one.dialect), certificate_base(self._config))

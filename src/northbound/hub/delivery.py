@@ -195,7 +195,7 @@ async def main(config: Config, folder: Folder) -> None:
             case "metrics":
                 return {"text": prometheus.generate_latest(hub.registry).decode()}
             case "health":
-                return {"ok": True, "reason": None, "backlog": deliver.lanes.size}
+                return {"ok": True, "reason": None, "backlog": deliver.lanes.size, "registry": watch.version}
             case "refresh":
                 watch.refresh()
                 return {}

@@ -128,7 +128,8 @@ async def main(config: Config, folder: Folder) -> None:
             case "metrics":
                 return {"text": prometheus.generate_latest(meters.registry).decode()}
             case "health":
-                return {"ok": log.failed is None, "reason": log.failed, "pending": log.pending[0]}
+                state = {"ok": log.failed is None, "reason": log.failed, "pending": log.pending[0]}
+                return state | {"registry": watch.version}
             case "counts":
                 return [[source, result, count] for (source, result), count in meters.results.items()]
             case "refresh":

@@ -83,13 +83,18 @@ class RegistryWatch:
         self._version = -1
         self.refresh()
 
+    @property
+    def version(self) -> int:
+        """The version of the registry that was taken over last."""
+        return self._version
+
     def refresh(self) -> None:
         """Load the registry when its version moved."""
         version = self._reader.version()
         if version != self._version:
             registry = self._reader.load()
-            self._version = registry.version
             self._on_change(registry)
+            self._version = registry.version
 
     async def run(self) -> None:
         """Look again and again."""

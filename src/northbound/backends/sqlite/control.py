@@ -82,6 +82,11 @@ class SqliteControl:
 
     # --- objects --------------------------------------------------------------------------------
 
+    def version(self) -> int:
+        """Return the registry's version: it grows with every change."""
+        row: Any = self._db.execute(query("control.version"), ("registry",)).fetchone()
+        return row[0] if row else 0
+
     def get(self, kind: type[Kind], identity: str) -> tuple[int, Kind]:
         """Return (revision, object); raise `NotFound`."""
         row: Any = self._db.execute(query("control.object_get"), (_NAMES[kind], identity)).fetchone()

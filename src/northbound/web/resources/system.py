@@ -43,7 +43,8 @@ async def ready(call: Plain) -> Answer:
     """Tell whether every process works."""
     found = {name: await _health(call.hub, name) for name in OTHERS}
     is_ok = all(one.get("ok") is True for one in found.values())
-    return Answer(content=Health(ok=is_ok, processes=found), status=200 if is_ok else 503)
+    content = Health(ok=is_ok, registry=call.hub.objects.version(), processes=found)
+    return Answer(content=content, status=200 if is_ok else 503)
 
 
 async def _health(hub: Hub, process: str) -> dict[str, Any]:

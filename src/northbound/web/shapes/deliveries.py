@@ -187,7 +187,8 @@ class Dialects(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether each process works, and why not."""
+    """Whether each process works, and why not; `registry`: the version of what is set up, for each the one it has."""
 
     ok: bool
+    registry: int | UnsetType = UNSET
     processes: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
