@@ -2,10 +2,13 @@
 
 import json
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 from running import run
 
+from northbound.cli import talking
+from northbound.cli.output import shown
 from northbound.testing.replay_stream import sample_path
 from northbound.testing.vectors import vector_folder
 
@@ -42,6 +45,33 @@ def test_translate_prints_for_people(leave: str) -> None:
     assert "lost: " in done.stdout
     assert "invented: " in done.stdout
     assert "\x1b[" not in done.stdout
+
+
+HOSTILE = "=1+1\x1b]0;t\x07\x9b2J\x7f<script>\u202egnp.exe\u2066\u200b\U000e0041\r\nroom closed"
+
+
+def test_names_that_steer_a_terminal_are_made_visible(tmp_path: Path) -> None:
+    """T6: scripts and formulas stand there as text; escapes, hidden and reversed letters, and line breaks are named."""
+    path = tmp_path / "join.json"
+    query = urlencode({"event": "join", "room_id": HOSTILE, "user_id": "1", "user_name": HOSTILE, "trace_id": "t"})
+    path.write_text(json.dumps({"method": "POST", "url": "http://hub.test/in/x", "body": query}))
+    words = ("translate", "--from", "avd", "--to", "mpaas", str(path))
+
+    said, as_json = run(*words).stdout, run(*words, "--json").stdout
+    line = shown(HOSTILE)
+
+    assert all(one.isprintable() or one == "\n" for one in said + as_json + line)
+    assert json.loads(as_json)["events"][0]["requests"][0]["json"]["roomId"] == HOSTILE
+    assert line.startswith(
+        "=1+1\\x1b]0;t\\x07\\x9b2J\\x7f<script>\\u202egnp.exe\\u2066\\u200b\\U000e0041\\x0d\\x0aroom"
+    )
+
+
+def test_an_event_of_others_is_one_line_of_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    """T6: a name with a line break cannot pass for another event of `listen`."""
+    talking._print_forwarded({"type": "room.opened", "subject": HOSTILE}, {"accepted": True, "status": 200, "ms": 1})
+
+    assert len(capsys.readouterr().out.splitlines()) == 1
 
 
 def test_translate_to_the_own_wire_changes_nothing(leave: str) -> None:

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import apsw
+import msgspec
 import pytest
 
 from e2e.hub import Hub, send
@@ -150,6 +151,26 @@ def test_delivery_dies_at_any_line_and_nothing_is_doubled(hub: Hub, receiver: Re
     assert [one.prev for one in receiver.firsts(name)] == [None, 1, 2, 3]
     again = len(receiver.at(name)) - len(receiver.firsts(name))
     assert again == (1 if point == "before-settle" else 0)
+
+
+def test_dead_doorbells_cost_nothing_but_a_moment(receiver: Receiver, tmp_path: Path) -> None:
+    """S11: nobody can be rung; intake answers, and by polling alone everything arrives, each room in its order."""
+    with Hub(tmp_path / "data", allow_targets=[receiver.address]) as hub:
+        hub.start()
+        source, _ = set_up(hub, receiver, "unrung")
+        for bell in hub.folder.path.glob("run/*.bell"):
+            bell.unlink()
+
+        for number in range(20):
+            for room in ("r1", "r2"):
+                assert hub.post(callback(hub, source, avd("join", room, f"u{number}"))).status == 200
+        arrived = receiver.wait_for("standard-unrung", 40)
+        hub.wait_idle()
+
+    for room in ("r1", "r2"):
+        of_room = [one for one in arrived if msgspec.json.decode(one.request.body)["data"]["room_id"] == room]
+        assert [one.seq for one in of_room] == list(range(1, 21))
+        assert [one.prev for one in of_room] == [None, *range(1, 20)]
 
 
 def test_web_dies_and_nothing_else_notices(hub: Hub, receiver: Receiver) -> None:

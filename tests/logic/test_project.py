@@ -408,22 +408,26 @@ def crowd(count: int) -> Folding:
     return folding
 
 
-def test_ten_thousand_people_and_heavy_churn_keep_their_order():
-    """Order is kept: every event has the next place of its room."""
-    folding = crowd(10_000)
-    churn = [
-        event(kind, f"p{number}", when=when, facts={"media": (Media.AUDIO,)} if kind is T.TRACK_PUBLISHED else None)
-        for number in range(300)
-        for kind, when in ((T.TRACK_PUBLISHED, 2), (LEAVE, 3), (JOIN, 4))
-    ]
+def test_ten_thousand_people_and_heavy_churn_keep_their_order_and_other_rooms_theirs():
+    """Every event has the next place of its room; in between, other rooms become what they become by themselves."""
+    beside, alone = crowd(10_000), Folding()
+    places: dict[str, list[int]] = {}
 
-    places: list[int] = []
-    for one in churn:
-        folding.take(one)
-        places.append(folding.steps.pop().after.seq)
+    for number in range(300):
+        for kind, when in ((T.TRACK_PUBLISHED, 2), (LEAVE, 3), (JOIN, 4)):
+            media = {"media": (Media.AUDIO,)} if kind is T.TRACK_PUBLISHED else None
+            churn = event(kind, f"p{number}", when=when, facts=media)
+            other = event(kind, f"q{number // 9}", when=when, room=f"r{2 + number % 5}", facts=media)
+            alone.take(other)
+            for step in beside.take(churn, other).steps:
+                places.setdefault(step.key, []).append(step.after.seq)
+            beside.steps.clear()
 
-    assert places == list(range(10_002, 10_902))
-    assert len(folding.present) == 10_000
+    assert places.pop("src_1//r1") == list(range(10_002, 10_902))
+    assert [tuple(found) for found in places.values()] == [tuple(range(1, 181))] * 5
+    assert len(beside.rooms.pop("src_1//r1").participants) == 10_000
+    by_themselves = {key: msgspec.structs.replace(room, offset=0) for key, room in alone.rooms.items()}
+    assert {key: msgspec.structs.replace(room, offset=0) for key, room in beside.rooms.items()} == by_themselves
 
 
 def test_a_full_room_closes_with_every_members_time_counted():

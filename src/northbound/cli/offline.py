@@ -83,7 +83,7 @@ def _print_translation(results: Sequence[dict[str, Any]], target: str) -> None:
             console.print(f"  {request['method']} {shown(request['url'])}")
             for name, value in request["headers"].items():
                 console.print(f"  {name}: {shown(value)}")
-            console.print(f"\n  {shown(_body_of(request))}")
+            console.print(f"\n  {shown(_body_of(request), lines=True)}")
         for word, style in (("lost", "yellow"), ("invented", "cyan")):
             said = ", ".join(result[word]) or "nothing"
             console.print(styled(f"  {word}: {said}", style if result[word] else "dim"))
@@ -201,7 +201,7 @@ def vectors_check(
         for one in failed:
             console.print(styled(f"{one.file}: {one.case}", "bold red"))
             for failure in one.failures:
-                console.print(f"  {shown(failure)}")
+                console.print(f"  {shown(failure, lines=True)}")
         console.print(f"{len(outcomes)} vectors, {len(failed)} failed")
     if failed or missing or not outcomes:
         raise typer.Exit(Code.NO)

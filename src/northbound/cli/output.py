@@ -98,7 +98,7 @@ def report(error: HubError, *, as_json: bool) -> None:
         print_json({"error": error.code, "message": error.message}, to=sys.stderr)
         return
     line = Text("error: ", style="bold red")
-    errors().print(line.append(shown(error.message), style="not bold default"))
+    errors().print(line.append(shown(error.message, lines=True), style="not bold default"))
 
 
 def crashed(error: BaseException) -> NoReturn:
@@ -120,19 +120,42 @@ def errors() -> Console:
 
 def print_json(content: Any, *, to: Any = None) -> None:
     """Print *content* as JSON, readable."""
-    text = msgspec.json.format(msgspec.json.encode(content), indent=2).decode()
-    (to or sys.stdout).write(text + "\n")
+    (to or sys.stdout).write(_json(msgspec.json.format(msgspec.json.encode(content), indent=2)) + "\n")
 
 
 def print_line(content: Any) -> None:
     """Print *content* as one line of JSON, at once."""
-    sys.stdout.write(msgspec.json.encode(content).decode() + "\n")
+    sys.stdout.write(_json(msgspec.json.encode(content)) + "\n")
     sys.stdout.flush()
 
 
-def shown(text: str) -> str:
-    """Return *text* of others with whatever steers a terminal made visible."""
-    return "".join(one if one.isprintable() or one in "\n\t" else f"\\x{ord(one):02x}" for one in text)
+def _json(content: bytes) -> str:
+    """Return JSON as text, the same JSON, in which nothing steers a terminal (T6)."""
+    text = content.decode()
+    if text.isascii():  # control characters are escaped in any JSON, but DEL
+        return text.replace("\x7f", "\\u007f")
+    return "".join(one if one.isprintable() or one == "\n" else _units(one) for one in text)
+
+
+def _units(one: str) -> str:
+    """Return a character as JSON escapes, two where it takes two units of UTF-16."""
+    units = one.encode("utf-16-be")
+    return "".join(f"\\u{units[place]:02x}{units[place + 1]:02x}" for place in range(0, len(units), 2))
+
+
+def shown(text: str, *, lines: bool = False) -> str:
+    """Return *text* of others with whatever steers a terminal, or hides in it, made visible (T6).
+
+    So are line breaks, by which a name could pass for a line of ours, unless *lines* are meant.
+    """
+    kept = "\n\t" if lines else "\t"
+    return "".join(one if one.isprintable() or one in kept else _named(ord(one)) for one in text)
+
+
+def _named(code: int) -> str:
+    if code <= 0xFF:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
 def styled(text: str, style: str) -> Text:

@@ -229,4 +229,4 @@ def _said(words: dict[str, Any], says: str, *, as_json: bool) -> None:
     if as_json:
         print_json(words)
     else:
-        out().print(shown(says))
+        out().print(shown(says, lines=True))
