@@ -150,6 +150,58 @@ def test_waits_can_be_scaled_down():
     assert post.of(number).due_at == at(0.1)
 
 
+# --- S13: somebody sets the clock ---
+
+
+@pytest.mark.parametrize("jump", [-3600, 3600])
+def test_setting_the_wall_clock_moves_no_wait(jump: float):
+    """A wait of ten seconds is ten seconds; what is routed is sent at once, whatever time it was recorded at."""
+    post = Post()
+    (number,) = post.add(delivery())
+    post.exchange(ERROR)
+    post.clock.jump(jump)
+    new = post.add(delivery(2, room="src_1//r2"))
+
+    post.exchange(OK)
+    sent_at_once = [post.of(one).state for one in (number, *new)]
+    post.clock.advance(9)
+    post.exchange(OK)
+    early = post.of(number).state
+    post.clock.advance(1)
+    post.exchange(ERROR)
+
+    assert sent_at_once == [S.WAITING, S.DELIVERED]
+    assert (early, post.of(number).attempts) == (S.WAITING, 2)
+    assert post.of(number).due_at == post.clock.now() + timedelta(seconds=10), "people are told by the clock they see"
+
+
+@pytest.mark.parametrize("jump", [-3600, 3600])
+def test_setting_the_wall_clock_sets_no_head_aside_and_holds_none_longer(jump: float):
+    post = Post(endpoint(retry=replace(POLICY, attempts=99), lane_hold=timedelta(seconds=35)))
+    (number,) = post.add(delivery())
+    lanes = []
+    for _ in range(4):
+        post.exchange(ERROR)
+        lanes.append(post.of(number).lane)
+        post.clock.jump(jump)
+        post.clock.advance(10)
+
+    assert lanes == [Lane.LIVE, Lane.LIVE, Lane.LIVE, Lane.ASIDE]
+
+
+def test_what_was_never_tried_is_due_at_once_after_a_restart():
+    """Also when the clock was set back meanwhile."""
+    post = Post()
+    (number,) = post.add(delivery())
+    post.clock.jump(-3600)
+    post.stage = post.start()
+    post.stage.recover()
+
+    post.exchange(OK)
+
+    assert post.of(number).state is S.DELIVERED
+
+
 # --- D6, D8, D10 -----------------------------------------------------------------------------------------------------
 
 

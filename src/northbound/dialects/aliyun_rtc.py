@@ -204,7 +204,7 @@ class AliyunRtc(Dialect):
             )
         window = setting(self, options, "timestamp_window")
         if window and abs(to_seconds(now) - int(stamp)) > window:
-            raise SignatureError(f"Ali-Rtc-Timestamp is more than {window} s away from our clock")
+            raise SignatureError(f"Ali-Rtc-Timestamp is more than {window} s away from our clock; check both clocks")
         return Proof.SENDER
 
     def decode(self, request: Request, options: Options) -> list[Event]:

@@ -3,7 +3,7 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import msgspec
 import structlog
@@ -64,6 +64,7 @@ class _Outcome(msgspec.Struct, frozen=True, kw_only=True):
     endpoint: Endpoint
     attempt: Attempt
     step: NextStep
+    in_lane: NextStep  # the same by the lanes' clock
     charged: bool
 
 
@@ -102,27 +103,28 @@ class Deliver:
         self._outcomes: list[_Outcome] = []
         self._look_for_deleted = False
         self._wake = asyncio.Event()
+        self._began = clock.now(), clock.monotonic()
 
     def recover(self) -> int:
         """Queue all that waited when the process last ended; return how many."""
-        now = self._clock.now()
+        now = self._steady()
         waiting = self._queue.waiting()
         for one in waiting:
-            is_first = self.lanes.add(
-                one.number, one.endpoint_id, one.order_key, one.lane, one.due_at, now, tried=one.attempts > 0
-            )
+            tried = one.attempts > 0
+            due_at = one.due_at if tried else now
+            is_first = self.lanes.add(one.number, one.endpoint_id, one.order_key, one.lane, due_at, now, tried=tried)
             if is_first:
                 self._maybe_sent.add(one.number)
         self._look_for_deleted = True
         return len(waiting)
 
     def take(self, numbers: Sequence[int], deliveries: Sequence[Delivery]) -> None:
-        """Queue what was just routed or replayed."""
-        now = self._clock.now()
+        """Queue what was just routed or replayed, due at once."""
+        now = self._steady()
         for number, one in zip(numbers, deliveries, strict=True):
             if len(self._cache) < CACHED:  # those that came first are sent first: they stay
                 self._cache[number] = one
-            self.lanes.add(number, one.endpoint_id, one.order_key, one.lane, one.due_at, now)
+            self.lanes.add(number, one.endpoint_id, one.order_key, one.lane, now, now)
             self._look_for_deleted = self._look_for_deleted or self._endpoint(one.endpoint_id) is None
         if deliveries:
             self._wake.set()
@@ -166,7 +168,7 @@ class Deliver:
 
     async def step(self, limit: int) -> int:
         """Start up to *limit* exchanges; return how many."""
-        leases = self.lanes.lease(self._clock.now(), max(0, limit))
+        leases = self.lanes.lease(self._steady(), max(0, limit))
         for lease in leases:
             self._start(lease)
         return len(leases)
@@ -176,18 +178,18 @@ class Deliver:
 
         When the commit fails, nothing is settled: leases and outcomes stay, and the next call tries them again.
         """
-        now = self._clock.now()
+        now = self._steady()
         batch = [self._unless_deleted(one) for one in self._outcomes[:SETTLE_ROWS]]
         if not batch:
             return 0
         for one in batch:
             if isinstance(one.step, Dead) and one.step.stop_endpoint:
-                self._queue.stop_endpoint(one.endpoint.id, one.step.reason, now)
-        lanes = [self.lanes.destined(one.lease, one.step, now) for one in batch]
+                self._queue.stop_endpoint(one.endpoint.id, one.step.reason, self._clock.now())
+        lanes = [self.lanes.destined(one.lease, one.in_lane, now) for one in batch]
         await self._store([row for one, lane in zip(batch, lanes, strict=True) for row in self._rows(one, lane)])
         del self._outcomes[: len(batch)]
         for one, lane in zip(batch, lanes, strict=True):
-            self.lanes.settle(one.lease, one.step, lane, now)
+            self.lanes.settle(one.lease, one.in_lane, lane, now)
             self._conclude(one, lane)
         return len(batch)
 
@@ -311,7 +313,13 @@ class Deliver:
     ) -> None:
         self._outcomes.append(
             _Outcome(
-                lease=lease, deliveries=deliveries, endpoint=endpoint, attempt=attempt, step=step, charged=is_charged
+                lease=lease,
+                deliveries=deliveries,
+                endpoint=endpoint,
+                attempt=attempt,
+                step=step,
+                in_lane=self._in_lane(step),
+                charged=is_charged,
             )
         )
         self._wake.set()
@@ -319,7 +327,7 @@ class Deliver:
     def _unless_deleted(self, one: _Outcome) -> _Outcome:
         if isinstance(one.step, RetryAt) and self._endpoint(one.endpoint.id) is None:
             self._look_for_deleted = True
-            return replace(one, step=DELETED)
+            return replace(one, step=DELETED, in_lane=DELETED)
         return one
 
     def _rows(self, one: _Outcome, lane: Lane) -> list[Row]:
@@ -403,4 +411,17 @@ class Deliver:
         due = self.lanes.next_due()
         if due is None:
             return 1.0
-        return max(0.001, min(1.0, (due - self._clock.now()).total_seconds()))
+        return max(0.001, min(1.0, (due - self._steady()).total_seconds()))
+
+    # --- time -----------------------------------------------------------------------------------
+
+    def _steady(self) -> datetime:
+        """Return the lanes' time: the wall clock's at our start, moved on by the monotonic one, never set (S13)."""
+        began, at = self._began
+        return began + timedelta(seconds=self._clock.monotonic() - at)
+
+    def _in_lane(self, step: NextStep) -> NextStep:
+        """Return *step*, just decided by the wall clock, by the lanes' time: the wait is the same."""
+        if not isinstance(step, RetryAt):
+            return step
+        return replace(step, due_at=self._steady() + (step.due_at - self._clock.now()))
