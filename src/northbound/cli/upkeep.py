@@ -1,5 +1,6 @@
-"""Commands that look at the data folder itself: rebuild, log verify, config show and check."""
+"""Commands that look at the data folder itself: rebuild, backup, log verify, config show and check."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -47,6 +48,23 @@ def rebuild(
         console.print(f"  folded: {shown(first.folded)}")
     if found.difference is not None:
         raise typer.Exit(Code.NO)
+
+
+def backup(
+    folder: Annotated[Path, typer.Argument(help="A folder that does not exist yet; one for each backup.")],
+    data: DataFolder = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Copy the data folder, keys included, while `serve` may run; serve the copy with --data to restore it."""
+    from northbound.cli.backing_up import back_up
+    from northbound.hub.system import Folder
+
+    found = back_up(Folder(read_settings(config, data=data).data), folder)
+    if as_json:
+        print_json(msgspec.to_builtins(found))
+    else:
+        out().print(shown(f"{found.folder}: the log up to offset {found.head}, routed up to {found.cursor}"))
 
 
 def log_verify(data: DataFolder = None, config: ConfigFile = None, as_json: AsJson = False) -> None:

@@ -57,12 +57,8 @@ INSERT OR REPLACE INTO rooms (key, open, state, sent) VALUES (?, ?, ?, ?)
 INSERT OR REPLACE INTO past_rooms (key, instance, state) VALUES (?, ?, ?)
 -- deliveries.rooms_all: Every room in key order, from a key.
 SELECT key, state FROM rooms WHERE key > ? ORDER BY key LIMIT ?
--- deliveries.rooms_open: Open rooms in key order, from a key.
-SELECT key, state FROM rooms WHERE open = 1 AND key > ? ORDER BY key LIMIT ?
 -- deliveries.rooms_past_of: Past instances of a room.
 SELECT state FROM past_rooms WHERE key = ? ORDER BY instance DESC LIMIT ?
--- deliveries.rooms_past_all: Every past instance, in order.
-SELECT key, instance, state FROM past_rooms WHERE (key, instance) > (?, ?) ORDER BY key, instance LIMIT ?
 -- deliveries.rooms_clear: Forget every room, to write them anew.
 DELETE FROM rooms
 -- deliveries.rooms_past_clear: Forget every past instance, to write them anew.
@@ -94,22 +90,12 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 -- deliveries.attempts_of: The tries of a delivery, oldest first.
 SELECT number, started_at, duration_ms, status, failure, accepted, reason, address, request, response FROM attempts
 WHERE delivery = ? ORDER BY id
--- deliveries.list: Deliveries before a number, newest first, filtered.
-SELECT number, state, lane, due_at, attempts, reason, body FROM deliveries
-WHERE number < ?1 AND (?2 IS NULL OR endpoint_id = ?2) AND (?3 IS NULL OR state = ?3) AND (?4 IS NULL OR event_id = ?4)
-ORDER BY number DESC LIMIT ?5
 -- deliveries.dead: Dead letters of an endpoint (or all) from a number on.
 SELECT number, state, lane, due_at, attempts, reason, body FROM deliveries
 WHERE state = 'dead' AND (?1 IS NULL OR endpoint_id = ?1) AND number > ?2 ORDER BY number LIMIT ?3
--- deliveries.dead_count: How many dead letters.
-SELECT count(*) FROM deliveries WHERE state = 'dead' AND (?1 IS NULL OR endpoint_id = ?1)
 -- deliveries.between: Deliveries of an endpoint created in a span, live ones only.
 SELECT number, state, lane, due_at, attempts, reason, body FROM deliveries
 WHERE endpoint_id = ?1 AND created_at >= ?2 AND created_at < ?3 AND lane <> 'replay' AND number > ?4 ORDER BY number LIMIT ?5
--- deliveries.between_count: How many a replay of a span would send.
-SELECT count(*) FROM deliveries WHERE endpoint_id = ?1 AND created_at >= ?2 AND created_at < ?3 AND lane <> 'replay'
--- deliveries.states: How many deliveries per endpoint and state.
-SELECT endpoint_id, state, count(*) FROM deliveries GROUP BY endpoint_id, state
 -- deliveries.backlog: How many wait per endpoint.
 SELECT endpoint_id, count(*), min(created_at) FROM deliveries INDEXED BY deliveries_waiting WHERE state = 'waiting' GROUP BY endpoint_id
 -- deliveries.loss_add: Count a loss or an invention.
@@ -119,8 +105,6 @@ ON CONFLICT DO UPDATE SET count = count + excluded.count
 SELECT endpoint_id, kind, what, event_type, count FROM losses WHERE (?1 IS NULL OR endpoint_id = ?1)
 -- deliveries.day_get: One app's day.
 SELECT meetings, meeting_seconds, participant_seconds, joins, members, peak, present FROM day_stats WHERE app_id = ? AND day = ?
--- deliveries.day_list: An app's days, newest first.
-SELECT day, meetings, meeting_seconds, participant_seconds, joins, members, peak FROM day_stats WHERE app_id = ? ORDER BY day DESC LIMIT ?
 -- deliveries.day_rooms: The rooms of an app's day.
 SELECT room_key, meetings, meeting_seconds, participant_seconds, joins, peak FROM day_rooms WHERE app_id = ? AND day = ? ORDER BY room_key
 -- deliveries.day_present: An app's newest day and how many are present at its end.
