@@ -11,7 +11,7 @@ import re
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
@@ -36,7 +36,12 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
 class RpcError(Exception):
-    """A call that is refused: the documented code, its HTTP status, and a sentence that says what to do."""
+    """A call that is refused: the documented code, its HTTP status, and a sentence that says what to do.
+
+    `more` are members that a product's refusals have beside the common ones.
+    """
+
+    more: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, code: str, message: str, status: int = 400) -> None:
         super().__init__(message)
@@ -264,6 +269,7 @@ def answer(call: RpcCall, request_id: str, content: Mapping[str, Any]) -> Respon
 def refusal(error: RpcError, request_id: str, host: str, *, xml: bool) -> Response:
     """Write a refusal in the documented shape."""
     words = {"RequestId": request_id, "HostId": host, "Code": error.code, "Message": error.message}
+    words |= error.more
     return _response(error.status, words, "Error", request_id, xml=xml)
 
 
