@@ -35,6 +35,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     body_timeout: float = 5.0  # until the whole body is in
     pending_requests: int = 4096  # callbacks being stored at once; above it 503
     pending_bytes: int = 8 * 1024 * 1024
+    pending_reserve: float = 0.25  # share of both kept for sources whose vendor does not send again
     max_connections: int = 8192
     lease_seconds: float = 60.0  # how long an exchange may be under way; longer than every endpoint's deadline
     attempts_days: int = 7  # how long tries are kept with request and response
@@ -69,6 +70,8 @@ def check_config(config: Config) -> None:
     """Refuse settings that contradict each other (fault D12 among them)."""
     for name in ("listen", "intake"):
         split_address(getattr(config, name), name)
+    if not 0 <= config.pending_reserve < 1:
+        raise ConfigError("pending_reserve is a share from 0 up to, but not, 1", field="pending_reserve")
     for name in ("public_url", "public_intake"):
         url = getattr(config, name)
         if url and (not _BASE_URL.fullmatch(url) or "?" in url or "#" in url):

@@ -31,7 +31,8 @@ class Hub:
         self.calls: list[tuple[Request, str, str, str]] = []
         self._handle = handle
         trusted = options.get("trusted", ())
-        self.app = IntakeApp(self.handle, limits, trusted=trusted)
+        shedding = {name: options.pop(name) for name in ("reserve", "is_refused_last") if name in options}
+        self.app = IntakeApp(self.handle, limits, trusted=trusted, **shedding)
         self.listener = bind_socket("127.0.0.1", 0, "--intake")
         self.port: int = self.listener.getsockname()[1]
         self.server: Server = make_server(self.app, self.listener, limits, **options)

@@ -293,6 +293,53 @@ def test_pending_work_is_bounded_by_number():
         assert (hub.app.pending, hub.app.pending_bytes) == (0, 0)
 
 
+def test_vendors_that_do_not_send_again_are_refused_last():
+    """I14: near the bound the reserve is theirs, at the bound nobody gets in."""
+    release = threading.Event()
+
+    async def held(request: Request) -> Response:
+        await asyncio.to_thread(release.wait, 30)
+        return Response.text(200, "ok")
+
+    def callback(source: bytes) -> bytes:
+        return post(b"abc", b"Connection: close").replace(b"/in/src/", b"/in/%s/" % source)
+
+    limits = Limits(pending_requests=4)
+    last = {"reserve": 0.5, "is_refused_last": lambda source_id: source_id == "once"}
+    with running(limits, handle=held, **last) as hub, contextlib.ExitStack() as stack:
+
+        def hold(source: bytes) -> socket.socket:
+            known = len(hub.calls)
+            client = stack.enter_context(hub.connect())
+            client.sendall(callback(source))
+            while len(hub.calls) == known:
+                time.sleep(0.005)
+            return client
+
+        taken = [hold(b"again"), hold(b"again")]
+        refused = [hub.say(callback(b"again"))]
+        taken += [hold(b"once"), hold(b"once")]
+        refused += [hub.say(callback(b"once")), hub.say(callback(b"again"))]
+        release.set()
+
+        assert [statuses(one) for one in refused] == [[503]] * 3
+        assert [statuses(everything(client)) for client in taken] == [[200]] * 4
+        assert statuses(hub.say(callback(b"again"))) == [200]
+
+
+def test_the_reserve_counts_bytes_as_well():
+    async def quick(request: Request) -> Response:
+        return Response.text(200, "ok")
+
+    limits = Limits(pending_bytes=1000, body_bytes=1000)
+    last = {"reserve": 0.5, "is_refused_last": lambda source_id: source_id == "once"}
+    with running(limits, handle=quick, **last) as hub:
+        big = post(b"a" * 600, b"Connection: close")
+
+        assert statuses(hub.say(big)) == [503]
+        assert statuses(hub.say(big.replace(b"/in/src/", b"/in/once/"))) == [200]
+
+
 def test_pending_work_is_bounded_by_bytes():
     release = threading.Event()
 

@@ -38,6 +38,7 @@ from northbound.dialects.base import (
     text,
     time_key,
     to_seconds,
+    vendor_retries,
     without_mark,
 )
 from northbound.model.app import Endpoint, RetryPolicy
@@ -178,6 +179,7 @@ class AliyunRtc(Dialect):
             says="UserType numbers; empty: never read",
             sure="inferred",
         ),
+        vendor_retries(default=True, sure="inferred"),
     )
 
     def verify(self, request: Request, keys: Sequence[Key], now: datetime, options: Options) -> Proof | Needs:

@@ -115,6 +115,19 @@ class ProbeDialect(Protocol):
 # --- options ---------------------------------------------------------------------------------------------------------
 
 
+def vendor_retries(*, default: bool, sure: str) -> Option:
+    """Return the option that says whether what is answered 503 comes again: what does not is refused last (I14)."""
+    says = "whether the vendor sends again what was answered 503; callbacks that do not come again are refused last"
+    return Option(name="vendor_retries", default=default, says=says, sure=sure)
+
+
+def sends_again(dialect: Dialect, options: Options) -> bool:
+    """Tell whether a refused callback of a source comes again; a wire without the option does so by its own design."""
+    return "vendor_retries" not in {option.name for option in dialect.options} or bool(
+        setting(dialect, options, "vendor_retries")
+    )
+
+
 def setting(dialect: Dialect, options: Options, name: str) -> Any:
     """Return option *name* of *dialect* from *options*, or its default."""
     if name in options:

@@ -31,6 +31,7 @@ from northbound.dialects.base import (
     text,
     time_key,
     to_ms,
+    vendor_retries,
     without_mark,
 )
 from northbound.model.app import Endpoint, RetryPolicy
@@ -116,6 +117,7 @@ class Mpaas(Dialect):
     )
     options: ClassVar[tuple[Option, ...]] = (
         Option(name="time", default=True, says="send time (ms) in room callbacks, as the page's example does"),
+        vendor_retries(default=False, sure="inferred"),
     )
 
     def verify(self, request: Request, keys: Sequence[Key], now: datetime, options: Options) -> Proof | Needs:

@@ -16,6 +16,7 @@ from northbound.backends.curl import CurlSender
 from northbound.backends.sqlite.log import SqliteLog
 from northbound.config import Config, split_address
 from northbound.dialects import all_dialects
+from northbound.dialects.base import sends_again
 from northbound.hub.channel import serve_channel
 from northbound.hub.meters import AlarmMeter
 from northbound.hub.process import RegistryWatch, run_process
@@ -52,6 +53,11 @@ class Intake:
             one.id: replace(one, keys=verifying_keys(one, apps.get(one.app_id), self._dialects[one.dialect]))
             for one in registry.sources
         }
+
+    def is_refused_last(self, source_id: str) -> bool:
+        """Tell whether a source may use the reserve: its vendor does not send again what is refused (I14)."""
+        source = self._sources.get(source_id)
+        return source is not None and not sends_again(self._dialects[source.dialect], source.options)
 
     async def handle(self, request: Request, source_id: str, token: str, peer: str) -> Response:
         """Answer one request; an unknown source and a wrong token look the same from outside."""
@@ -142,7 +148,13 @@ async def main(config: Config, folder: Folder) -> None:
     host, port = split_address(config.intake, "intake")
     trusted = read_networks(config.trusted_proxies, "trusted_proxies")
     server = make_server(
-        IntakeApp(intake.handle, limits_of(config), trusted=trusted),
+        IntakeApp(
+            intake.handle,
+            limits_of(config),
+            trusted=trusted,
+            reserve=config.pending_reserve,
+            is_refused_last=intake.is_refused_last,
+        ),
         bind_socket(host, port, "--intake"),
         limits_of(config),
         tls_cert=config.tls_cert or None,

@@ -35,8 +35,19 @@ class IntakeApp:
     place), the source id, the path token and the client's address, and answers in the vendor's own style.
     """
 
-    def __init__(self, handle: Handle, limits: Limits, *, trusted: Networks = ()) -> None:
+    def __init__(
+        self,
+        handle: Handle,
+        limits: Limits,
+        *,
+        trusted: Networks = (),
+        reserve: float = 0.0,
+        is_refused_last: Callable[[str], bool] = lambda _: True,
+    ) -> None:
+        """Of the pending limits the share *reserve* is for sources that *is_refused_last* tells by their ids (I14)."""
         self._handle = handle
+        self._open = 1.0 - reserve  # the share for everybody
+        self._is_refused_last = is_refused_last
         self._limits = limits
         self._trusted = trusted
         self._reading = Reading(limits)
@@ -63,17 +74,27 @@ class IntakeApp:
             return _refuse(404, "not_found", "no intake is here; call /in/<source>/<token> as the source's page shows")
         if method not in _METHODS:
             return _not_allowed(", ".join(_METHODS))
-        if self.pending >= self._limits.pending_requests or self.pending_bytes >= self._limits.pending_bytes:
+        source_id, token = route[1].decode(), route[2].decode()
+        if not self._has_place(source_id, 0):
             return _overloaded()
         fields = _Fields(scope)
         if fields.length > self._limits.body_bytes:
             raise too_large(self._limits)
         body = decompress(await self._reading.read(receive), fields.coding, self._limits)
-        if self.pending_bytes + len(body) > self._limits.pending_bytes:
+        if not self._has_place(source_id, len(body)):
             return _overloaded()
         request = Request(method=method, url=_url(scope, fields.host), headers=fields.headers, body=body)
-        source_id, token = route[1].decode(), route[2].decode()
         return await self._bounded(request, source_id, token, client_address(scope, self._trusted))
+
+    def _has_place(self, source_id: str, size: int) -> bool:
+        """Tell whether one more request of *size* bytes may be pending."""
+        requests, most = self._limits.pending_requests, self._limits.pending_bytes
+        after = self.pending_bytes + size
+        if self.pending >= requests or self.pending_bytes >= most or after > most:
+            return False
+        if self.pending < requests * self._open and after <= most * self._open:
+            return True
+        return self._is_refused_last(source_id)
 
     async def _bounded(self, request: Request, source_id: str, token: str, peer: str) -> Response:
         """Hand over, counted; whatever goes wrong is a 503, so that the vendor tries again."""

@@ -55,6 +55,7 @@ from northbound.dialects.base import (
     text,
     time_key,
     to_ms,
+    vendor_retries,
     without_mark,
 )
 from northbound.model.app import Endpoint, RetryPolicy, RetryStrategy
@@ -210,6 +211,7 @@ class AliyunCvc(Dialect):
             choices=("check", "ignore"),
             says="whether a certificate outside its dates is refused",
         ),
+        vendor_retries(default=True, sure="documented"),
     )
 
     def verify(self, request: Request, keys: Sequence[Key], now: datetime, options: Options) -> Proof | Needs:

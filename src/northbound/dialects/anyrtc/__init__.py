@@ -53,6 +53,7 @@ from northbound.dialects.base import (
     time_key,
     to_ms,
     to_seconds,
+    vendor_retries,
     without_mark,
 )
 from northbound.model.app import Endpoint, RetryPolicy
@@ -117,6 +118,7 @@ class AnyRtc(Dialect, ProbeDialect):
             choices=("keep", "number"),
             says="a uid that is no number goes out as text, or as a number made from it",
         ),
+        vendor_retries(default=True, sure="documented"),
     )
 
     def verify(self, request: Request, keys: Sequence[Key], now: datetime, options: Options) -> Proof | Needs:

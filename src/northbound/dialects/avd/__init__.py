@@ -37,6 +37,7 @@ from northbound.dialects.base import (
     raw,
     sending_key,
     setting,
+    vendor_retries,
     write_params,
 )
 from northbound.model.app import Endpoint, RetryPolicy
@@ -75,6 +76,7 @@ class Avd(Dialect):
             choices=("refuse", "accept"),
             says="a signed value that holds '|' can be read in two ways",
         ),
+        vendor_retries(default=False, sure="inferred"),
     )
 
     def verify(self, request: Request, keys: Sequence[Key], now: datetime, options: Options) -> Proof | Needs:
