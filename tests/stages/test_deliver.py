@@ -13,10 +13,10 @@ from northbound.backends.memory import MemoryDeliveries
 from northbound.backends.sqlite.deliveries import SqliteDeliveries
 from northbound.dialects import all_dialects
 from northbound.dialects.base import Dialect
-from northbound.model.app import Endpoint, EndpointState, RetryPolicy
+from northbound.model.app import Body, BodyForm, Endpoint, EndpointState, RetryPolicy
 from northbound.model.delivery import Attempt, Delivery, DeliveryState, Failure, FailureKind, Lane, NextStep, View
 from northbound.model.errors import InvalidInput, StoreFailed
-from northbound.model.wire import Key, KeyKind, Request, Response
+from northbound.model.wire import Key, KeyKind, Proof, Request, Response
 from northbound.stages.deliver import CACHED, Deliver, Settled
 from northbound.testing.fakes import NOW, OK, FakeClock, FakeEntropy, FakeSender, at, delivery, endpoint
 
@@ -653,3 +653,42 @@ def test_a_key_that_cannot_sign_is_a_dead_letter_not_a_crash():
     post.turn()
 
     assert (post.of(number).state, post.sender.sent) == (S.DEAD, [])
+
+
+# --- bodies of one's own, and stopping at the first that is lost -----------------------------------------------------
+
+
+def test_a_reshaped_body_is_what_is_signed():
+    """A target's body is made before the signature, so that a receiver checks the bytes it got."""
+    key = Key(secret=b"s3cret")
+    body = Body(form=BodyForm.TEMPLATE, value='{"who":"$.subject"}', template="in ${who}")
+    post = Post(endpoint(retry=POLICY, keys=(key,), body=body))
+    post.add(delivery(7))
+    post.exchange(OK)
+    (sent,) = post.sender.sent
+
+    assert sent.body == b"in r1"
+    assert sent.header("content-type") == "text/plain; charset=utf-8"
+    assert post.dialects["standard"].verify(sent, [key], post.clock.now(), {}) is Proof.FRESH
+
+
+def test_a_body_that_cannot_be_made_is_a_dead_letter_with_the_reason_and_the_room_goes_on():
+    post = Post(endpoint(retry=POLICY, body=Body(form=BodyForm.JSONPATH, value="$.data.nope")))
+    numbers = post.add(delivery(1), delivery(2))
+    for _ in range(3):
+        post.exchange(OK)
+
+    assert post.sender.sent == []
+    assert {post.of(number).state for number in numbers} == {S.DEAD}
+    assert "the event has nothing at $.data.nope" in (post.of(numbers[0]).reason or "")
+
+
+def test_an_endpoint_that_tolerates_no_loss_stops_at_the_first_and_the_rest_waits():
+    post = Post(endpoint(retry=POLICY, stops_when_dead=True))
+    numbers = post.add(delivery(1), delivery(2))
+    for _ in range(3):
+        post.exchange(ERROR)
+        post.clock.advance(10)
+
+    assert [post.of(number).state for number in numbers] == [S.DEAD, S.WAITING]
+    assert set(post.store.stopped()) == {"ep_1"}

@@ -12,7 +12,8 @@ from msgspec.structs import replace
 from northbound.dialects.base import Dialect
 from northbound.logic.order import LaneKey, Lanes, Lease
 from northbound.logic.retry import failure_verdict, free_retry, may_have_arrived, next_step
-from northbound.model.app import Endpoint
+from northbound.logic.transform import shaped
+from northbound.model.app import BodyForm, Endpoint
 from northbound.model.delivery import (
     Attempt,
     Dead,
@@ -233,7 +234,7 @@ class Deliver:
         other = next((one.dialect for one in deliveries if one.dialect not in {"", endpoint.dialect}), None)
         if other is not None:
             raise InvalidInput(f"it was routed in the words of {other}, and the endpoint speaks {endpoint.dialect} now")
-        request = dialect.encode([one.view for one in deliveries], endpoint).adding(
+        request = _reshaped(dialect.encode([one.view for one in deliveries], endpoint), endpoint).adding(
             ("northbound-delivery", first.id),
             ("northbound-attempt", str(first.attempts + 1)),
             ("northbound-seq", str(last.seq)),
@@ -311,6 +312,8 @@ class Deliver:
         *,
         is_charged: bool,
     ) -> None:
+        if isinstance(step, Dead) and endpoint.stops_when_dead and not step.cancelled:
+            step = replace(step, stop_endpoint=True)
         self._outcomes.append(
             _Outcome(
                 lease=lease,
@@ -425,3 +428,12 @@ class Deliver:
         if not isinstance(step, RetryAt):
             return step
         return replace(step, due_at=self._steady() + (step.due_at - self._clock.now()))
+
+
+def _reshaped(request: Request, endpoint: Endpoint) -> Request:
+    """Return *request* with the body that its target asked for, before it is signed; raise `InvalidInput`."""
+    if endpoint.body.form is BodyForm.ORIGINAL:
+        return request
+    made = shaped(request.body, endpoint.body)
+    request = replace(request, body=made.body)
+    return request if made.content_type is None else request.adding(("content-type", made.content_type))
