@@ -24,7 +24,9 @@ from northbound.hub.system import Doorbell, Folder, SystemClock
 from northbound.logic.addresses import AllowList
 from northbound.logic.keys import verifying_keys
 from northbound.model.app import Registry, Source
-from northbound.model.log import Logged
+from northbound.model.errors import StoreFailed
+from northbound.model.event import Event
+from northbound.model.log import Logged, Receipt
 from northbound.model.wire import Request, Response
 from northbound.stages.alarms import Alarms
 from northbound.stages.ingest import Ingest
@@ -66,6 +68,13 @@ class Intake:
         if source is None or not hmac.compare_digest(known.encode(), token.encode()) or source.state != "enabled":
             return Response.json(404, {"error": "not_found", "message": "there is no source here; check the URL"})
         return await self._stage.step(as_told(request, source, self._config), source, self._dialects[source.dialect])
+
+    async def put(self, receipt: Receipt, events: list[Event]) -> dict[str, Any]:
+        """Store what was put on an event bus; answer where each event is in the log, and which are new."""
+        source = self._sources.get(receipt.source_id)
+        if source is None:
+            raise StoreFailed("the event bus is not known here; try again")
+        return msgspec.to_builtins(await self._stage.put(receipt, events, source))
 
 
 class Meters:
@@ -117,7 +126,13 @@ def limits_of(config: Config) -> Limits:
 async def main(config: Config, folder: Folder) -> None:
     """Run the intake until cancelled."""
     bell = Doorbell(folder, "intake", FOLLOWERS)
-    log = SqliteLog(folder.events, horizon=timedelta(days=config.horizon_days), on_commit=bell.ring)
+    dialects = all_dialects()
+    log = SqliteLog(
+        folder.events,
+        horizon=timedelta(days=config.horizon_days),
+        on_commit=bell.ring,
+        fresh=lambda name: dialects[name].fresh if name in dialects else (),
+    )
     clock = SystemClock()
     sender = CurlSender(allow=AllowList.parse(config.allow_targets), proxy=config.egress_proxy or None)
     meters = Meters(log)
@@ -131,6 +146,9 @@ async def main(config: Config, folder: Folder) -> None:
         match msgspec.json.decode(words["do"]):
             case "conclude":
                 return await log.conclude(msgspec.json.decode(words["entries"], type=list[Logged]))
+            case "put":
+                receipt = msgspec.json.decode(words["receipt"], type=Receipt)
+                return await intake.put(receipt, msgspec.json.decode(words["events"], type=list[Event]))
             case "metrics":
                 return {"text": prometheus.generate_latest(meters.registry).decode()}
             case "health":

@@ -35,12 +35,12 @@ class Lines:
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
 
-    async def ask(self, process: str, what: str) -> Any:
-        """Return a process's answer to a call without arguments; raise `StoreFailed` when it is away."""
+    async def ask(self, process: str, what: str, **words: Any) -> Any:
+        """Return a process's answer to a call; raise `StoreFailed` when it is away."""
         channel = Channel(self._folder, process)
         try:
             async with asyncio.timeout(ASK_SECONDS):
-                return await channel.call(do=what)
+                return await channel.call(do=what, **words)
         except TimeoutError:
             raise StoreFailed(f"the {process} process does not answer in {ASK_SECONDS:g} s") from None
         finally:

@@ -49,11 +49,15 @@ class Logged(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Appended(msgspec.Struct, frozen=True, kw_only=True):
-    """What an append did: the ids that were new, how many events were known already, how many conflicted (I17)."""
+    """What an append did: the ids that were new, how many events were known already, how many conflicted (I17).
+
+    `places` tells for each event, in order, the id it has in the log: of a repeat the first one's, None of a conflict.
+    """
 
     ids: tuple[str, ...]
     duplicates: int = 0
     conflicts: int = 0
+    places: tuple[str | None, ...] = ()
 
 
 def room_key(source_id: str, event: Event) -> str:

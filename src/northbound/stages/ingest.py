@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -14,7 +14,8 @@ from northbound.model.alarm import AlarmKind
 from northbound.model.app import Source
 from northbound.model.delivery import Failure, FailureKind
 from northbound.model.errors import DecodeError, HubError, Overloaded, SignatureError, StoreFailed
-from northbound.model.log import Receipt
+from northbound.model.event import Event
+from northbound.model.log import Appended, Receipt
 from northbound.model.wire import Key, KeyKind, Needs, Proof, Request, Response
 from northbound.ports import Clock, EventLog, Sender
 from northbound.stages.alarms import Alarms
@@ -99,6 +100,20 @@ class Ingest:
             return Outcome(response=dialect.ack(request, None), result="conflict", events=len(stored.ids))
         result = "stored" if stored.ids else "duplicate"
         return Outcome(response=dialect.ack(request, None), result=result, events=len(stored.ids))
+
+    async def put(self, receipt: Receipt, events: Sequence[Event], source: Source) -> Appended:
+        """Store events that came by another door than a callback; raise `StoreFailed` when nothing was stored."""
+        try:
+            stored = await self._log.append(receipt, events)
+        except HubError as error:
+            log.warning("intake.not_put", source=source.id, code=error.code, reason=error.message)
+            self._on_outcome(source, error.code, 0)
+            raise StoreFailed(error.message) from None
+        if stored.conflicts:
+            self._raise(source, AlarmKind.ID_CONFLICT)
+        result = "conflict" if stored.conflicts else "stored" if stored.ids else "duplicate"
+        self._on_outcome(source, result, len(stored.ids))
+        return stored
 
     def _raise(self, source: Source, kind: AlarmKind, **facts: str) -> None:
         self._alarms.raise_alarm(kind, app_id=source.app_id, source_id=source.id, facts=facts)

@@ -20,6 +20,7 @@ from northbound.model.errors import DecodeError, Forbidden, HubError, InvalidInp
 from northbound.web.address import Networks, client_address
 from northbound.web.call import ANYBODY, Answer, Call, Hub
 from northbound.web.cycle import where
+from northbound.web.doors.plane import door_at_plane
 from northbound.web.doors.rpc import door_at_root
 from northbound.web.operations import OPERATIONS, Operation, Role
 from northbound.web.problems import MEDIA_TYPE, UNEXPECTED, problem, problem_of, refused_value
@@ -47,6 +48,8 @@ def make_api(hub: Hub, *, trusted: Networks = ()) -> Starlette:
         else Route(_pattern(one.path), _endpoint(one, hub, trusted), methods=[one.method], name=one.id)
         for one in OPERATIONS
     ]
+    plane = door_at_plane(hub, trusted, tell_others)
+    routes.append(Route("/openapi/{action:path}", plane, methods=["GET", "POST"], name="openapi"))
     app = Starlette(routes=routes, exception_handlers={HTTPException: _no_route})
     app.router.redirect_slashes = False  # a redirect would be built from what the client says in Host
     return app

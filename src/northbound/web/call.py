@@ -64,7 +64,7 @@ class Hub:
     history: History
     clock: Clock
     entropy: Entropy
-    ask: Callable[[str, str], Awaitable[Any]]  # (process, what): raises StoreFailed when it is away
+    ask: Callable[..., Awaitable[Any]]  # (process, what, further words by name): raises StoreFailed when it is away
     certificate: Callable[[], bytes]
     description: Callable[[], bytes]  # the OpenAPI document
     metrics: Callable[[], str]

@@ -62,20 +62,25 @@ class MemoryLog:
         self.receipts.append(receipt)
         number = len(self.receipts)
         ids: list[str] = []
+        places: list[str | None] = []
         duplicates = conflicts = 0
         for event in events:
             known = self._known(receipt, event)
             if known is None:
                 ids.append(self._observe(receipt, event, number))
+                places.append(ids[-1])
             elif _same_words(known.vendor, bytes(event.vendor)):
                 self._repeat(known.offset, number)
                 duplicates += 1
+                first = self._entries[known.offset]
+                places.append(None if first is None else first.id)
             else:
                 message = f"another event with the id {event.dedupe_key!r} is in the log"
                 self._refuse(receipt, "conflict", message)
                 conflicts += 1
+                places.append(None)
         self._on_commit()
-        return Appended(ids=tuple(ids), duplicates=duplicates, conflicts=conflicts)
+        return Appended(ids=tuple(ids), duplicates=duplicates, conflicts=conflicts, places=tuple(places))
 
     async def raise_alarms(self, alarms: Sequence[Alarm]) -> None:
         """Store *alarms*, repeated ones counted."""

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ PENDING_ITEMS = 8192  # appends waiting for the writer; above it callers are tol
 PENDING_BYTES = 64 * 1024 * 1024
 WAL_CAP = 1024 * 1024 * 1024  # bytes; a write-ahead log that a foreign reader keeps growing (S7)
 QUARANTINE_KEPT = 200  # per source and error code
+CONFLICT = -1  # an offset that no entry has
 FORGET_CHUNK = 500  # ids looked at per idle pass
 
 # Input/output errors that mean no space, before anything was written: as harmless as a full disk.
@@ -61,8 +62,15 @@ class SqliteLog:
     """The one writer of events.db."""
 
     def __init__(
-        self, path: Path, *, horizon: timedelta = HORIZON, on_commit: Callable[[], None] | None = None
+        self,
+        path: Path,
+        *,
+        horizon: timedelta = HORIZON,
+        on_commit: Callable[[], None] | None = None,
+        fresh: Callable[[str], Collection[str]] = lambda _: (),
     ) -> None:
+        """*fresh* names, by dialect, the members of an event's words that are new each time it is sent (I17)."""
+        self._fresh = fresh
         self._db = open_writer(path, "events")
         self._cursor = self._db.cursor()
         self._horizon = horizon
@@ -235,6 +243,7 @@ class SqliteLog:
             ),
         )
         ids: list[str] = []
+        places: list[str | None] = []
         duplicates = conflicts = 0
         for event, body in zip(events, bodies, strict=True):
             words = hashlib.blake2b(event.vendor, digest_size=8).digest() if event.dedupe_key else b""
@@ -243,27 +252,31 @@ class SqliteLog:
                 entry = self._entry(receipt, event, body, number, when, salt)
                 ids.append(entry)
                 self._remember(receipt, event, words)
-            duplicates += known is True
-            conflicts += known is False
-        return Appended(ids=tuple(ids), duplicates=duplicates, conflicts=conflicts)
+                places.append(entry)
+                continue
+            duplicates += known >= 0
+            conflicts += known == CONFLICT
+            places.append(None if known == CONFLICT else event_id(self.log_id, known))
+        return Appended(ids=tuple(ids), duplicates=duplicates, conflicts=conflicts, places=tuple(places))
 
-    def _known(self, receipt: Receipt, event: Event, words: bytes, number: int) -> bool | None:
-        """None: new. True: a repeat. False: the id is known with other words (I17)."""
+    def _known(self, receipt: Receipt, event: Event, words: bytes, number: int) -> int | None:
+        """None: new. The first one's offset: a repeat. `CONFLICT`: the id is known with other words (I17)."""
         row = self._cursor.execute(query("events.seen_get"), (receipt.source_id, event.dedupe_key)).fetchone()
         if row is None or row[2] < receipt.received_at.timestamp():
             return None
         if row[1] != words and not self._same_words(row[0], event):
             self._quarantine_rows(receipt, "conflict", f"another event with the id {event.dedupe_key!r} is in the log")
-            return False
+            return CONFLICT
         self._cursor.execute(query("events.repeat_add"), (number, row[0]))
-        return True
+        return row[0]
 
     def _same_words(self, offset: int, event: Event) -> bool:
         row = self._cursor.execute(query("events.log_at"), (offset,)).fetchone()
         if row is None or row[9] is None:
             return True
         first = _EVENT.decode(row[9])
-        return json.loads(bytes(first.vendor)) == json.loads(bytes(event.vendor))
+        fresh = frozenset(self._fresh(event.dialect))
+        return _steady(first, fresh) == _steady(event, fresh)
 
     def _remember(self, receipt: Receipt, event: Event, words: bytes) -> None:
         if event.dedupe_key is None:
@@ -405,6 +418,12 @@ class SqliteLog:
     def _scalar(self, statement: str) -> Any:
         row = self._db.execute(statement).fetchone()
         return row[0] if row else None
+
+
+def _steady(event: Event, fresh: frozenset[str]) -> Any:
+    """Return an event's words without those that are new each time."""
+    words = json.loads(bytes(event.vendor))
+    return {name: value for name, value in words.items() if name not in fresh} if isinstance(words, dict) else words
 
 
 def _answer(batch: list[_Item]) -> None:

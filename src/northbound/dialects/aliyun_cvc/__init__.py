@@ -150,7 +150,9 @@ class AliyunCvc(Dialect):
         {TIMESTAMP, SECRET, SIGNED_V1, SIGNED_V2, "aliyunpublishtime", "aliyunpublishaddr"}
     )
     known: ClassVar[frozenset[str]] = ENVELOPE | LISTED
-    secrets: ClassVar[frozenset[str]] = frozenset({TOKEN, SECRET, "authorization", "cookie"})
+    secrets: ClassVar[frozenset[str]] = frozenset(
+        {TOKEN, SECRET, "authorization", "cookie", "signature", "securitytoken", "x-acs-security-token"}
+    )
     key_scope: ClassVar[str] = "hub"  # ruling 6: our one certificate signs for every endpoint
     retry: ClassVar[RetryPolicy] = RetryPolicy(
         strategy=RetryStrategy.BACKOFF_RETRY, attempts=4, deadline=timedelta(seconds=5)

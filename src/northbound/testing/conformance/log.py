@@ -47,6 +47,8 @@ async def an_id_twice_in_one_request_is_one_event(one: Storage) -> None:
     appended = await one.log.append(receipt(), [event(key="a"), event(key="a"), event(key="b")])
 
     expect((2, 1), (len(appended.ids), appended.duplicates), "one of each id")
+    first, second = appended.ids
+    expect((first, first, second), appended.places, "where each is")
     expect(1, one.reader.head(), "two entries")
 
 

@@ -1,0 +1,161 @@
+"""The door at `/openapi/*`: EventBridge's data plane, verified, throttled, carried out, answered in its own shape."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import structlog
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response as HttpResponse
+
+from northbound.doors.eventbridge import (
+    PlaneCall,
+    answer,
+    check_signature,
+    check_time,
+    read_call,
+    refusal,
+)
+from northbound.doors.events import BATCH_BYTES, read_events
+from northbound.doors.rpc import SKEW, RpcError
+from northbound.doors.throttle import Allowance, Nonces, Throttle
+from northbound.model.account import AccessKey, Account
+from northbound.model.errors import HubError, NotFound
+from northbound.model.wire import Proof, Request, Response
+from northbound.web.address import Networks, client_address
+from northbound.web.call import Hub
+from northbound.web.cycle import where
+from northbound.web.doors.putting import put_answer, put_events
+from northbound.web.doors.rpc import CODES, heard_request, written
+
+BODY_BYTES: Final = 2 * BATCH_BYTES  # above the limit of a batch, so that its refusal is the documented one
+PUTS: Final = Allowance(10_000, 1)  # calls, as documented for the default bus
+ALLOWANCE: Final = Allowance(1_000, 60)  # of whatever else: nothing is documented; as the RPC actions
+ANSWERS = dict[str, Any]
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaneCaller:
+    """One verified call: who calls, what came, what its signature proved."""
+
+    hub: Hub
+    account: Account
+    call: PlaneCall
+    request: Request
+    proof: Proof
+    request_id: str
+    now: datetime
+    address: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaneAction:
+    """One action: what runs it, how often an account may call it, whether it changes what is set up."""
+
+    run: Callable[[PlaneCaller], Awaitable[ANSWERS]]
+    allowance: Allowance = ALLOWANCE
+    changes: bool = False
+
+
+async def _put_events(caller: PlaneCaller) -> ANSWERS:
+    """Put events on a bus."""
+    entries = await put_events(
+        caller.hub,
+        caller.account,
+        read_events(caller.request.body),
+        request=caller.request,
+        proof=caller.proof,
+        address=caller.address,
+    )
+    return put_answer(entries)
+
+
+ACTIONS: Final[dict[str, PlaneAction]] = {
+    "putEvents": PlaneAction(run=_put_events, allowance=PUTS),
+}
+
+
+class PlaneDoor:
+    """Answers calls; remembers nonces and how often each account called what."""
+
+    def __init__(self, hub: Hub, tell_others: Callable[[], Awaitable[None]]) -> None:
+        self._hub = hub
+        self._tell_others = tell_others
+        self._throttle = Throttle()
+        self._nonces = Nonces((2 * SKEW + timedelta(minutes=1)).total_seconds())
+
+    async def take(self, request: Request, address: str) -> Response:
+        """Answer one call, whatever becomes of it; never with a stack trace."""
+        request_id = self._request_id()
+        action = "unknown"
+        try:
+            call = read_call(request)
+            action = call.action if call.action in ACTIONS else action
+            response = await self._answered(request, call, request_id, address)
+        except RpcError as error:
+            response = refusal(error, request_id)
+        except HubError as error:
+            code, status = next((CODES[kind] for kind in type(error).__mro__ if kind in CODES), ("InternalError", 500))
+            response = refusal(RpcError(code, error.message, status), request_id)
+        except Exception as error:  # noqa: BLE001 - the top of a call: logged without its words, which may hold a secret
+            log.error("plane.failed", action=action, error=type(error).__name__, at=where(error))  # noqa: TRY400
+            response = refusal(RpcError("InternalError", "This is our fault; the log says where.", 500), request_id)
+        self._hub.count(f"openapi.{action}", response.status)
+        return response
+
+    async def _answered(self, request: Request, call: PlaneCall, request_id: str, address: str) -> Response:
+        account, proof = self._verified(request, call)
+        action = ACTIONS.get(call.action)
+        if action is None:
+            raise RpcError("InvalidApi.NotFound", "Specified api is not found, please check the path.", 404)
+        if not self._throttle.allows(account.id, call.action, action.allowance, self._hub.clock.monotonic()):
+            raise RpcError("Throttling.User", "Request was denied due to user flow control.")
+        caller = PlaneCaller(
+            hub=self._hub,
+            account=account,
+            call=call,
+            request=request,
+            proof=proof,
+            request_id=request_id,
+            now=self._hub.clock.now(),
+            address=address,
+        )
+        content = await action.run(caller)
+        if action.changes:
+            await self._tell_others()
+        return answer(request_id, account.id, content)
+
+    def _verified(self, request: Request, call: PlaneCall) -> tuple[Account, Proof]:
+        """Return whose call it is and what that proves; raise unless time, signature and nonce hold."""
+        check_time(call, self._hub.clock.now())
+        try:
+            key = self._hub.objects.get(AccessKey, call.access_key_id)[1]
+        except NotFound:
+            raise RpcError("InvalidAccessKeyId.NotFound", "Specified access key is not found.", 404) from None
+        if key.state != "enabled":
+            raise RpcError("InvalidAccessKeyId.Inactive", "Specified access key is disabled.")
+        proof = check_signature(request, call, key.secret)
+        if not self._nonces.is_new(key.id, call.nonce, self._hub.clock.monotonic()):
+            raise RpcError("SignatureNonceUsed", "Specified signature nonce was used already.")
+        return self._hub.objects.get(Account, key.account_id)[1], proof
+
+    def _request_id(self) -> str:
+        digits = self._hub.entropy.bytes(16).hex().upper()
+        return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+
+
+def door_at_plane(
+    hub: Hub, trusted: Networks, tell_others: Callable[[], Awaitable[None]]
+) -> Callable[[HttpRequest], Awaitable[HttpResponse]]:
+    """Return what answers below `/openapi/`."""
+    door = PlaneDoor(hub, tell_others)
+
+    async def answer_call(request: HttpRequest) -> HttpResponse:
+        heard = await heard_request(request, BODY_BYTES)
+        if heard is None:
+            return written(refusal(RpcError("EventSizeExceed", f"a call has at most {BATCH_BYTES} bytes", 409), ""))
+        return written(await door.take(heard, client_address(request.scope, trusted)))
+
+    return answer_call
