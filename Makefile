@@ -2,11 +2,11 @@
 SHELL := /bin/sh
 PY := .venv/bin/python
 # Real sockets, files, processes and crashes: minutes, so not part of the quick check.
-SLOWER := tests/backends tests/web tests/cli tests/sabotage tests/e2e
+SLOWER := tests/backends tests/web tests/cli tests/sabotage tests/e2e tests/sdk
 export PYTHONDONTWRITEBYTECODE := 1
 export NO_PROXY := 127.0.0.1,localhost
 
-.PHONY: run demo test check lint types floors unit bench soak faults sabotage fmt setup setup-dev lock clean
+.PHONY: run demo test check lint types floors unit bench soak faults sabotage sdk-report fmt setup setup-dev lock clean
 
 run: setup            ## serve with a demo app that replays a captured stream
 	@$(PY) -m northbound.cli serve --demo
@@ -32,7 +32,7 @@ floors: setup-dev
 	@.venv/bin/lint-imports --no-cache > .venv/floors.txt || { cat .venv/floors.txt; exit 1; }
 
 unit: setup-dev
-	@$(PY) -m pytest --ignore=tests/backends --ignore=tests/web --ignore=tests/cli --ignore=tests/e2e --ignore=tests/sabotage tests
+	@$(PY) -m pytest --ignore=tests/backends --ignore=tests/web --ignore=tests/cli --ignore=tests/e2e --ignore=tests/sabotage --ignore=tests/sdk tests
 
 bench: setup-dev      ## the published ratios, with the machine's canaries
 	@$(PY) bench/run.py $(BENCH)
@@ -45,6 +45,9 @@ faults: setup-dev     ## the fault table
 
 sabotage: setup-dev   ## each one-line patch must turn its named test red
 	@$(PY) tests/sabotage/run.py $(SABOTAGE)
+
+sdk-report: setup-dev ## the vendors' own clients against a hub that serves: each action and what became of it
+	@$(PY) tests/sdk/table.py $(SDK)
 
 fmt: setup-dev
 	@.venv/bin/ruff format --quiet src tests bench

@@ -1,0 +1,57 @@
+"""The vendors' clients, pointed at a hub as a customer would: endpoint and protocol, nothing else is changed."""
+
+import json
+from typing import Any
+
+from alibabacloud_live20161101.client import Client as LiveClient
+from alibabacloud_rtc20180111.client import Client as RtcClient
+from alibabacloud_tea_openapi.models import Config
+from aliyunsdkcore.acs_exception.exceptions import ServerException
+from aliyunsdkcore.client import AcsClient
+from darabonba.exceptions import DaraException
+
+from sdk.customer import Customer
+
+RTC, LIVE, LEGACY = "alibabacloud_rtc20180111", "alibabacloud_live20161101", "aliyun-python-sdk-rtc"
+SIGNATURES = ("V1", "V3")
+_ALGORITHM = {"V1": {"signature_algorithm": "v2"}, "V3": {}}  # the modern clients' name for V1 is v2
+
+
+def config(customer: Customer, signature: str, **other: Any) -> Config:
+    """Return the settings of a modern client."""
+    given = {
+        "access_key_id": customer.access_key_id,
+        "access_key_secret": customer.access_key_secret,
+        "endpoint": customer.address,
+        "protocol": "http",
+        **_ALGORITHM[signature],
+        **other,
+    }
+    return Config(**given)
+
+
+def rtc(customer: Customer, signature: str = "V3", **other: Any) -> RtcClient:
+    return RtcClient(config(customer, signature, **other))
+
+
+def live(customer: Customer, signature: str = "V3", **other: Any) -> LiveClient:
+    return LiveClient(config(customer, signature, **other))
+
+
+def legacy(customer: Customer, request: Any, *, accept: str = "JSON") -> Any:
+    """Carry out a request of the older client; return its answer, decoded when it is JSON."""
+    client = AcsClient(customer.access_key_id, customer.access_key_secret, "cn-hangzhou", auto_retry=False)
+    request.set_endpoint(customer.address)
+    request.set_protocol_type("http")
+    request.set_accept_format(accept)
+    with client.session:
+        content = client.do_action_with_exception(request)
+    return json.loads(content) if accept == "JSON" else content.decode()
+
+
+def code_of(error: BaseException) -> str:
+    """Return the code by which a client names a refusal."""
+    if isinstance(error, ServerException):
+        return error.get_error_code()
+    assert isinstance(error, DaraException), error
+    return error.code

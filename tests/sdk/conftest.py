@@ -1,0 +1,70 @@
+"""A hub that serves, customers who call it with the vendors' own clients, and the table of what became of each call."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from darabonba.core import DaraCore
+
+from e2e.hub import Hub
+from e2e.receiver import Receiver
+from sdk.customer import NUMBERS, Customer, made
+from sdk.table import Record, recorded
+
+
+@pytest.fixture
+def record() -> Record:
+    """Note what became of an action with a client: see `sdk/table.py`."""
+    return recorded
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_proxy() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NO_PROXY", "127.0.0.1,localhost")
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _connections_closed() -> Iterator[None]:
+    """Close what the modern clients keep open for as long as a program lives."""
+    yield
+    for session in DaraCore._sessions.values():
+        session.close()
+    DaraCore._sessions.clear()
+
+
+@pytest.fixture(scope="session")
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="session")
+def hub(receiver: Receiver, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    with Hub(tmp_path_factory.mktemp("sdk-hub") / "data", allow_targets=[receiver.address]) as hub:
+        yield hub.start()
+
+
+@pytest.fixture(scope="session")
+def new_customer(hub: Hub) -> Callable[[], Customer]:
+    """Return what makes a customer of its own, so that no test counts another's calls."""
+
+    def make() -> Customer:
+        account = made(hub, "accounts", {"name": f"customer {next(NUMBERS)}"})
+        app = made(hub, "apps", {"name": "app", "account_id": account["id"]})
+        return Customer(
+            hub=hub,
+            address=hub.config.listen,
+            account_id=account["id"],
+            access_key_id=account["access_key_id"],
+            access_key_secret=account["access_key_secret"],
+            app_id=app["id"],
+            app_key=app["app_key"],
+        )
+
+    return make
+
+
+@pytest.fixture
+def customer(new_customer: Callable[[], Customer]) -> Customer:
+    return new_customer()
