@@ -13,9 +13,10 @@ from pathlib import Path
 from corpus import avd_requests, write_corpus
 from delivery import fill_log
 from durable_intake import CORPUS, check_rows
-from hub import Hub, start_sink, stop, work_folder
 from load import Unfair, run_wrk
 from measure import Number, Sample, cpu_seconds, ratio_number, run_rounds
+
+from hub import Hub, start_sink, stop, work_folder
 
 BACKLOG = 20_000
 CONNECTIONS = 64

@@ -18,10 +18,10 @@ from pathlib import Path
 import msgspec
 import uvloop
 from corpus import avd_events
-from hub import Hub, start_sink, stop, work_folder
 from load import Unfair
 from measure import Number, Sample, cpu_seconds, ratio_number, run_rounds
 
+from hub import Hub, start_sink, stop, work_folder
 from northbound.backends.sqlite.log import SqliteLog
 from northbound.dialects import dialect_named
 from northbound.dialects.base import write_params

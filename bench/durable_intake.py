@@ -10,9 +10,10 @@ from pathlib import Path
 
 import msgspec
 from corpus import avd_requests, write_corpus
-from hub import Hub, work_folder
 from load import Load, Unfair, run_wrk
 from measure import Number, Sample, cpu_seconds, plain_number, ratio_number, run_rounds
+
+from hub import Hub, work_folder
 
 GOALS = {64: 0.45, 256: 0.55}
 SECONDS = 2

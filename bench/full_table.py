@@ -16,10 +16,10 @@ from typing import Any
 import apsw
 from corpus import ROOMS, standard_requests, write_corpus
 from durable_intake import check_rows
-from hub import Hub, work_folder
 from load import run_wrk
 from measure import Number, Sample, cpu_seconds, ratio_number, run_rounds
 
+from hub import Hub, work_folder
 from northbound.backends.sqlite.database import query
 from northbound.model.log import partition_of
 

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from corpus import avd_requests, write_corpus
-from hub import Hub, start_sink, stop, work_folder
 from load import run_wrk
 from measure import Number, resident_mib
+
+from hub import Hub, start_sink, stop, work_folder
 
 GOAL_MIB = 400
 EVENTS, EVENTS_FULL = 100_000, 1_000_000

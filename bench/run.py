@@ -14,9 +14,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from hub import WORK
 from load import Unfair, ensure_wrk
 from measure import Number
+
+from hub import WORK
 
 NUMBERS = ("durable_intake", "delivery", "full_table", "memory", "beside_delivery")
 ROUNDS, ROUNDS_FULL = 7, 11
