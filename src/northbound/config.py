@@ -14,6 +14,8 @@ from northbound.model.errors import ConfigError
 PREFIX = "NORTHBOUND_"
 _BASE_URL = re.compile(r"https?://(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?(?:/[!-~]{0,1000})?")
 
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Every setting of `northbound serve`. Times are in seconds, sizes in bytes."""
@@ -39,6 +41,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_connections: int = 8192
     lease_seconds: float = 60.0  # how long an exchange may be under way; longer than every endpoint's deadline
     attempts_days: int = 7  # how long tries are kept with request and response
+    room_list_key: str = "api_key"  # parameter or header that carries the key of the vendors' lists of rooms
     log_format: str = "auto"  # auto (console on a terminal), console, json
     log_level: str = "info"
 
@@ -78,6 +81,8 @@ def check_config(config: Config) -> None:
             raise ConfigError(f"{name} is a base URL such as https://hub.example.com, not {url!r}", field=name)
     if bool(config.tls_cert) != bool(config.tls_key):
         raise ConfigError("tls_cert and tls_key go together; give both files, or none")
+    if not _NAME.fullmatch(config.room_list_key):
+        raise ConfigError("room_list_key is a name such as api_key", field="room_list_key")
     for name in ("header_timeout", "body_timeout", "lease_seconds", "wait_scale"):
         if getattr(config, name) <= 0:
             raise ConfigError(f"{name} must be above 0", field=name)

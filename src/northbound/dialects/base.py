@@ -8,15 +8,16 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 import msgspec
 
-from northbound.model.app import Endpoint, RetryPolicy
+from northbound.model.app import Endpoint, RetryPolicy, RoomList, Source
 from northbound.model.delivery import Fill, Verdict, View
 from northbound.model.errors import DecodeError, HubError, InvalidInput, Overloaded, SignatureError, StoreFailed
 from northbound.model.event import Event, EventType, Traits
+from northbound.model.room import PeoplePage, RoomPage
 from northbound.model.wire import Key, KeyKind, Needs, Proof, Request, Response
 
 Params = tuple[tuple[str, str], ...]
@@ -109,6 +110,29 @@ class ProbeDialect(Protocol):
 
     def probe(self, endpoint: Endpoint, entropy: bytes) -> Request:
         """Build the test message, unsigned."""
+        ...
+
+
+@runtime_checkable
+class SnapshotDialect(Protocol):
+    """Optional power: the vendor can be asked which rooms are open and who is in them (rulings 34, 35)."""
+
+    room_fields: ClassVar[Mapping[str, str]]  # our names of what is asked and answered -> the wire's
+
+    def ask_rooms(self, room_list: RoomList, page: int) -> Request:
+        """Ask for a page (from 1) of the open rooms."""
+        ...
+
+    def read_rooms(self, response: Response, source: Source, room_list: RoomList, taken_at: datetime) -> RoomPage:
+        """Read such a page; raise `DecodeError` for what is none."""
+        ...
+
+    def ask_people(self, room_list: RoomList, room_id: str, page: int) -> Request:
+        """Ask for a page (from 1) of the people in one room."""
+        ...
+
+    def read_people(self, response: Response, room_list: RoomList, taken_at: datetime) -> PeoplePage:
+        """Read such a page; raise `DecodeError` for what is none."""
         ...
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import prometheus_client as prometheus
 
+from northbound.backends.curl import CurlSender
 from northbound.backends.sqlite.alarms import SqliteAlarmView
 from northbound.backends.sqlite.control import SqliteControl
 from northbound.backends.sqlite.history import SqliteHistory
@@ -14,6 +15,7 @@ from northbound.config import Config, split_address
 from northbound.hub.channel import Channel
 from northbound.hub.process import run_process
 from northbound.hub.system import Doorbell, Folder, SystemClock, SystemEntropy
+from northbound.logic.addresses import AllowList
 from northbound.model.errors import StoreFailed
 from northbound.stages.index import Index
 from northbound.web import openapi
@@ -26,6 +28,7 @@ from northbound.web.server import bind_socket, make_server
 
 DRAIN = timedelta(seconds=5)  # at stop, for calls in work; streams end at once
 CONNECTIONS = 1024  # people, dashboards and scripts; vendors' callbacks have a server of their own
+LIST_BYTES = 8 * 1024 * 1024  # of one answer: a page of a vendor's list of rooms with everybody in them
 ASK_SECONDS = 2.0  # another process that is slower than this is away, for a page
 
 
@@ -79,6 +82,9 @@ class Web:
         self.history = SqliteHistory(folder.index, self.log.head)
         self.alarms = SqliteAlarmView(folder.deliveries, folder.events)
         self.meters = Meters()
+        self.sender = CurlSender(
+            allow=AllowList.parse(config.allow_targets), proxy=config.egress_proxy or None, reply_cap=LIST_BYTES
+        )
         described = openapi.text().encode()
         self.hub = Hub(
             config=config,
@@ -100,6 +106,7 @@ class Web:
             metrics=self.meters.text,
             count=self.meters.count,
             access=Access(self.control, self.clock),
+            sender=self.sender,
         )
 
     def close(self) -> None:
@@ -146,6 +153,7 @@ async def main(config: Config, folder: Folder) -> None:
         server.stop()
         indexing.cancel()
         await asyncio.gather(serving, indexing, return_exceptions=True)
+        await web.sender.close()
         web.close()
         bell.close()
 

@@ -50,6 +50,26 @@ class App(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return f"App(id={self.id!r}, name={self.name!r})"
 
 
+class RoomList(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where a source's vendor is asked which rooms are open and who is in them (rulings 34, 35).
+
+    `url` is what the paths of the wire are below. `key` is sent as parameter or header *key_name*. `fields` maps our
+    names to the answer's, for servers that spell them otherwise; `ok_codes` are the result codes that mean success.
+    """
+
+    url: str
+    key: bytes = b""
+    key_name: str = "api_key"
+    key_in: str = "parameter"  # or header
+    method: str = "GET"
+    page_size: int = 100
+    fields: dict[str, str] = {}
+    ok_codes: tuple[str, ...] = ("0",)
+
+    def __repr__(self) -> str:
+        return f"RoomList(url={self.url!r}, key=***)"
+
+
 class Source(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Who sends to us: one vendor, one dialect, one unguessable path token."""
 
@@ -64,6 +84,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     options: dict[str, Any] = {}
     ack_budget: timedelta = timedelta(seconds=3)
     state: str = "enabled"
+    room_list: RoomList | None = None
 
     def __repr__(self) -> str:
         return f"Source(id={self.id!r}, dialect={self.dialect!r})"
@@ -156,7 +177,7 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
-    """Who calls: the key's id, role (`admin` or `reader`) and the app it is limited to, None for all."""
+    """Who calls: the key's id, role (`admin`, `reader` or `rooms`) and the app it is limited to, None for all."""
 
     id: str
     role: str

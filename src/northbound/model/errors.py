@@ -15,6 +15,7 @@ HubError
 ├── TooManyTries        too many unknown keys from one address        code "too_many_tries"
 ├── Overloaded          bounded work is full, try again               code "overloaded"
 ├── StoreFailed         the database did not take it; nothing acked   code "store_failed"
+├── PollFailed          a vendor's own list could not be had whole    code "poll_failed"
 ├── BlockedAddress      the target is not one we may connect to       code "blocked_address"
 └── ConfigError         the settings cannot work                      code "config"
 
@@ -121,6 +122,12 @@ class StoreFailed(HubError):
     """The database refused or failed the write; nothing may be acknowledged."""
 
     code = "store_failed"
+
+
+class PollFailed(HubError):
+    """The vendor's own list of rooms could not be had, or not whole."""
+
+    code = "poll_failed"
 
 
 class BlockedAddress(HubError):

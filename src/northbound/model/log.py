@@ -62,7 +62,12 @@ class Appended(msgspec.Struct, frozen=True, kw_only=True):
 
 def room_key(source_id: str, event: Event) -> str:
     """Return the identity of the event's room, also its order key; events without a room share one per source."""
-    return f"{source_id}/{event.scope or ''}/{event.room_id or ''}"
+    return room_key_of(source_id, event.room_id or "", event.scope or "")
+
+
+def room_key_of(source_id: str, room_id: str, scope: str = "") -> str:
+    """Return the key of a room by its parts."""
+    return f"{source_id}/{scope}/{room_id}"
 
 
 def partition_of(key: str) -> int:

@@ -171,3 +171,19 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     source_id: str
     taken_at: datetime
     rooms: tuple[Room, ...]
+
+
+class RoomPage(msgspec.Struct, frozen=True, kw_only=True):
+    """One page of a vendor's list; *cut* are ids of rooms whose people have to be asked for by themselves."""
+
+    rooms: tuple[Room, ...]
+    total: int | None = None
+    cut: tuple[str, ...] = ()
+
+
+class PeoplePage(msgspec.Struct, frozen=True, kw_only=True):
+    """One page of the people in one room; *is_known* False: the vendor knows no such open room."""
+
+    participants: tuple[Participant, ...] = ()
+    total: int | None = None
+    is_known: bool = True

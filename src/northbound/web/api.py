@@ -20,6 +20,7 @@ from northbound.model.errors import DecodeError, Forbidden, HubError, InvalidInp
 from northbound.web.address import Networks, client_address
 from northbound.web.call import ANYBODY, Answer, Call, Hub
 from northbound.web.cycle import where
+from northbound.web.doors.avd import RoomLists
 from northbound.web.doors.plane import door_at_plane
 from northbound.web.doors.rpc import door_at_root
 from northbound.web.operations import OPERATIONS, Operation, Role
@@ -50,6 +51,7 @@ def make_api(hub: Hub, *, trusted: Networks = ()) -> Starlette:
     ]
     plane = door_at_plane(hub, trusted, tell_others)
     routes.append(Route("/openapi/{action:path}", plane, methods=["GET", "POST"], name="openapi"))
+    routes += RoomLists(hub, trusted).routes()
     app = Starlette(routes=routes, exception_handlers={HTTPException: _no_route})
     app.router.redirect_slashes = False  # a redirect would be built from what the client says in Host
     return app
@@ -100,6 +102,8 @@ def _caller(operation: Operation, hub: Hub, request: Request, address: str) -> A
     if operation.role is Role.OPEN:
         return ANYBODY
     key = hub.access.key_of(request.headers.get("authorization"), address)
+    if key.role == "rooms":
+        raise Forbidden("this key is for the vendors' lists of rooms alone; use a reader's or an admin's")
     if operation.role is Role.ADMIN and key.role != "admin":
         raise Forbidden("this key may only read; use an admin key")
     return key

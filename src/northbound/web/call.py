@@ -25,6 +25,7 @@ from northbound.ports import (
     LogView,
     ObjectStore,
     RoomView,
+    Sender,
 )
 from northbound.web.access import Access
 
@@ -70,6 +71,7 @@ class Hub:
     metrics: Callable[[], str]
     count: Callable[[str, int], None]  # (operation, status)
     access: Access
+    sender: Sender | None = None  # the guarded way out, for calls that ask somebody else
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     streams: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(STREAMS))
 

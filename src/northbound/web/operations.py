@@ -16,6 +16,7 @@ from northbound.web.resources import (
     events,
     figures,
     matching,
+    polls,
     replays,
     rooms,
     sources,
@@ -26,6 +27,7 @@ from northbound.web.shapes import accounts as c
 from northbound.web.shapes import alarms as a
 from northbound.web.shapes import deliveries as d
 from northbound.web.shapes import events as e
+from northbound.web.shapes import polls as p
 from northbound.web.shapes import setup as s
 from northbound.web.shapes.pages import Nothing, Page, Paging
 
@@ -175,6 +177,9 @@ _SOURCES = (
             "删除来源，事件保留"),
     _post("reveal_source", "/sources/{id}/reveal", sources.reveal, None, s.SourceShown,
           "Show a source's secrets; audited", "显示来源密钥（记入审计）"),
+    _post("poll_source", "/sources/{id}/poll", polls.poll, p.PollWanted, p.PollShown,
+          "Ask the vendor for its own list of rooms, and compare", "向厂商查询房间列表并与本地对比",
+          errors=("poll_failed",)),
 )  # fmt: skip
 
 _ENDPOINTS = (

@@ -242,4 +242,6 @@ def _without_secrets(body: bytes | None) -> bytes | None:
         for name in ("token", "app_key", "secret"):
             if content.get(name):
                 content[name] = MASK
+        if (content.get("room_list") or {}).get("key"):
+            content["room_list"]["key"] = MASK
     return _ENCODE(content)

@@ -202,6 +202,12 @@ AND (?1 IS NULL OR endpoint_id IN (SELECT value FROM json_each(?1)))
 -- views.rooms: Rooms of some sources in key order after a key.
 SELECT key, state FROM rooms WHERE key > ?1 AND key < ?2 AND (?3 IS NULL OR open = ?3)
 AND (?4 IS NULL OR substr(key, 1, instr(key, '/') - 1) IN (SELECT value FROM json_each(?4))) ORDER BY key LIMIT ?5
+-- views.open_page: A page of the open rooms of some sources, in key order.
+SELECT state FROM rooms WHERE open = 1 AND substr(key, 1, instr(key, '/') - 1) IN (SELECT value FROM json_each(?1))
+ORDER BY key LIMIT ?2 OFFSET ?3
+-- views.open_named: Open rooms of some sources whose key ends so.
+SELECT state FROM rooms WHERE open = 1 AND substr(key, -length(?2)) = ?2
+AND substr(key, 1, instr(key, '/') - 1) IN (SELECT value FROM json_each(?1)) ORDER BY key LIMIT ?3
 -- views.open_rooms: How many rooms of some sources are open.
 SELECT count(*) FROM rooms WHERE open = 1
 AND (?1 IS NULL OR substr(key, 1, instr(key, '/') - 1) IN (SELECT value FROM json_each(?1)))

@@ -28,6 +28,7 @@ BODY_SHOWN = 16 * 1024  # bytes of a refused request's body
 RECEIPTS_SHOWN = 20
 CONCLUSIONS_SHOWN = 200
 LOSSES_SHOWN = 5_000
+NAMESAKES = 16  # open rooms of one name in different sources
 STRETCH = 50_000  # delivery numbers searched for those of one event
 EARLIER = timedelta(seconds=10)  # entries are nearly, not strictly, in the order of their times
 
@@ -246,6 +247,15 @@ class SqliteDeliveryReader:
         state = None if is_open is None else int(is_open)
         rows = self._reads.rows("views.rooms", first, last, state, _json(source_ids), limit)
         return [(key, _ROOM(body)) for key, body in rows]
+
+    def open_page(self, source_ids: Sequence[str], skip: int, limit: int) -> list[Room]:
+        """Return open rooms in key order after the first *skip*."""
+        return [_ROOM(state) for (state,) in self._reads.rows("views.open_page", _json(source_ids), limit, skip)]
+
+    def open_named(self, source_ids: Sequence[str], room_id: str) -> list[Room]:
+        """Return the open rooms called *room_id*, a few at most."""
+        rows = self._reads.rows("views.open_named", _json(source_ids), f"/{room_id}", NAMESAKES)
+        return [room for room in (_ROOM(state) for (state,) in rows) if room.id == room_id]
 
     def recordings(
         self, source_ids: Sequence[str] | None, after: Position, limit: int

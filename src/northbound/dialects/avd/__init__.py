@@ -7,12 +7,13 @@ Page: 北向接口使用说明 (seed 004), sections 4 and 5; rulings 30-33. Slip
 """
 
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import ClassVar
 
 import msgspec
 
+from northbound.dialects.avd import listing
 from northbound.dialects.avd.reading import (
     as_text,
     check_code,
@@ -40,11 +41,12 @@ from northbound.dialects.base import (
     vendor_retries,
     write_params,
 )
-from northbound.model.app import Endpoint, RetryPolicy
+from northbound.model.app import Endpoint, RetryPolicy, RoomList, Source
 from northbound.model.delivery import Fill, View
 from northbound.model.errors import DecodeError, SignatureError
 from northbound.model.event import Event, EventType
-from northbound.model.wire import Key, KeyKind, Needs, Proof, Request
+from northbound.model.room import PeoplePage, RoomPage
+from northbound.model.wire import Key, KeyKind, Needs, Proof, Request, Response
 
 
 class Avd(Dialect):
@@ -156,6 +158,20 @@ class Avd(Dialect):
         code = check_code(read_request(request), shared.secret)
         in_hex = setting(self, endpoint.options, "check_code_encoding") == "hex"
         return _adding(request, "check_code", code.hex() if in_hex else b64encode(code).decode())
+
+    room_fields: ClassVar[Mapping[str, str]] = listing.FIELDS
+
+    def ask_rooms(self, room_list: RoomList, page: int) -> Request:
+        return listing.ask(room_list, page)
+
+    def read_rooms(self, response: Response, source: Source, room_list: RoomList, taken_at: datetime) -> RoomPage:
+        return listing.read_rooms(response, source, room_list, taken_at)
+
+    def ask_people(self, room_list: RoomList, room_id: str, page: int) -> Request:
+        return listing.ask(room_list, page, room_id)
+
+    def read_people(self, response: Response, room_list: RoomList, taken_at: datetime) -> PeoplePage:
+        return listing.read_people(response, room_list, taken_at)
 
 
 def _with_query(url: str, params: Params) -> str:

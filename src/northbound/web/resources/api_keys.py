@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from northbound.model.app import ApiKey, App
-from northbound.model.errors import Conflict
+from northbound.model.errors import Conflict, InvalidInput
 from northbound.web.call import Answer, Call, not_found
 from northbound.web.shapes.pages import NEWEST, Nothing, Page, Paging, page_of, read_cursor, read_number, write_cursor
 from northbound.web.shapes.setup import ApiKeyShown, AuditEntry, NewApiKey
@@ -30,6 +30,8 @@ async def create(call: Call[Nothing, NewApiKey]) -> Answer:
     app_id = call.app_filter(given.app_id)
     if app_id is not None:
         call.own(App, app_id)
+    if given.role == "rooms" and app_id is None:
+        raise InvalidInput("a key of role rooms is for one app; give its app_id", field="app_id")
     stem = call.stem(PREFIX)
     if stem is not None and any(one.id.startswith(stem) for one in hub.keys.keys()):  # noqa: SIM118 - a method, not a dict's
         raise Conflict(

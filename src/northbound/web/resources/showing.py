@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from northbound.dialects import all_dialects
 from northbound.logic.mask import masked
 from northbound.logic.retry import diagnosis
-from northbound.model.app import App, Endpoint, RetryPolicy, Source, Subscription
+from northbound.model.app import App, Endpoint, RetryPolicy, RoomList, Source, Subscription
 from northbound.model.delivery import Delivery, DeliveryState, Failure
 from northbound.model.log import Logged, Receipt, room_key
 from northbound.model.room import Room
@@ -24,6 +24,7 @@ from northbound.web.shapes.setup import (
     AppShown,
     EndpointShown,
     RetryShown,
+    RoomListShown,
     SourceShown,
     Stopped,
     SubscriptionShown,
@@ -78,6 +79,21 @@ def show_source(revision: int, source: Source, told: str, *, reveal: bool, is_ad
         ack_budget_ms=source.ack_budget // timedelta(milliseconds=1),
         state=source.state,
         revision=revision,
+        room_list=None if source.room_list is None else show_room_list(source.room_list),
+    )
+
+
+def show_room_list(one: RoomList) -> RoomListShown:
+    """Show where a vendor's list is asked for, without the key."""
+    return RoomListShown(
+        url=one.url,
+        has_key=bool(one.key),
+        key_name=one.key_name,
+        key_in=one.key_in,
+        method=one.method,
+        page_size=one.page_size,
+        fields=one.fields,
+        ok_codes=list(one.ok_codes),
     )
 
 

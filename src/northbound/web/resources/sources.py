@@ -8,15 +8,17 @@ from typing import Any
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from northbound.config import Config
 from northbound.dialects import dialect_named
-from northbound.dialects.base import Dialect, Options, check_options
-from northbound.model.app import App, Source
+from northbound.dialects.base import Dialect, Options, SnapshotDialect, check_options
+from northbound.logic.addresses import AllowList, check_url
+from northbound.model.app import App, RoomList, Source
 from northbound.model.errors import InvalidInput
 from northbound.web.call import Answer, Call, etag
 from northbound.web.resources.key_ring import check_app_key, read_keys
 from northbound.web.resources.showing import show_source
 from northbound.web.shapes.pages import Nothing, page_of, read_cursor
-from northbound.web.shapes.setup import NewSource, OfApp, SourceChange, SourceShown
+from northbound.web.shapes.setup import NewSource, OfApp, RoomListGiven, SourceChange, SourceShown
 from northbound.web.told import told_url
 
 PREFIX = "src"
@@ -58,6 +60,7 @@ async def create(call: Call[Nothing, NewSource]) -> Answer:
         keys=keys,
         options=given.options,
         ack_budget=timedelta(milliseconds=given.ack_budget_ms or dialect.ack_budget_ms),
+        room_list=_room_list(given.room_list, None, dialect, hub.config),
     )
     return _created(call, call.put(source), source)
 
@@ -96,6 +99,9 @@ async def change(call: Call[Nothing, SourceChange]) -> Answer:
         source = replace(source, public_url=_one_url(given.public_url))
     if given.ack_budget_ms is not UNSET:
         source = replace(source, ack_budget=timedelta(milliseconds=given.ack_budget_ms))
+    if given.room_list is not UNSET:
+        dialect = dialect_named(source.dialect)
+        source = replace(source, room_list=_room_list(given.room_list, source.room_list, dialect, call.hub.config))
     source = replace(
         source,
         name=source.name if given.name is UNSET else given.name,
@@ -120,6 +126,37 @@ def _one_url(url: str) -> str:
     if "?" in url or "#" in url:
         raise InvalidInput("public_url of a source ends with its path; leave out ? and #", field="public_url")
     return check_public_url(url)
+
+
+def _room_list(
+    given: RoomListGiven | None, known: RoomList | None, dialect: Dialect, config: Config
+) -> RoomList | None:
+    """Return where the vendor is asked, the key kept where none is given; refuse what cannot be asked."""
+    if given is None:
+        return None
+    if not isinstance(dialect, SnapshotDialect):
+        raise InvalidInput(f"{dialect.name} has no list of rooms to ask for", field="room_list")
+    unknown = next((name for name in given.fields if name not in dialect.room_fields), None)
+    if unknown is not None:
+        allowed = ", ".join(dialect.room_fields)
+        raise InvalidInput(f"there is no field {unknown[:64]!r}; there are: {allowed}", field="room_list.fields")
+    if given.key is UNSET:
+        key = known.key if known is not None else b""
+    else:
+        key = given.key.encode()
+    if not key.decode().isprintable():
+        raise InvalidInput("the key holds control characters", field="room_list.key")
+    check_url(given.url, AllowList.parse(config.allow_targets))
+    return RoomList(
+        url=given.url,
+        key=key,
+        key_name=given.key_name,
+        key_in=given.key_in,
+        method=given.method,
+        page_size=given.page_size,
+        fields=given.fields,
+        ok_codes=tuple(given.ok_codes),
+    )
 
 
 def check_settings(dialect: Dialect, options: Options) -> None:

@@ -101,6 +101,38 @@ class AppShown(msgspec.Struct, frozen=True, kw_only=True):
 
 # --- sources ---------------------------------------------------------------------------------------------------------
 
+PathName = Annotated[str, Meta(min_length=1, max_length=200)]
+
+
+class RoomListGiven(Given, frozen=True, kw_only=True):
+    """Where the vendor is asked which rooms are open. A `key` left out stays as it is; `""` removes it.
+
+    `fields` say where a real server spells what we ask for, or answers, otherwise; docs/vendors lists the names.
+    """
+
+    url: Url
+    key: Annotated[str, Meta(max_length=1_024)] | UnsetType = UNSET
+    key_name: Annotated[str, Meta(pattern="^[A-Za-z][A-Za-z0-9_-]{0,63}$")] = "api_key"
+    key_in: Literal["parameter", "header"] = "parameter"
+    method: Literal["GET", "POST"] = "GET"
+    page_size: Annotated[int, Meta(ge=1, le=1_000)] = 100
+    fields: Annotated[dict[PathName, PathName], Meta(max_length=40)] = msgspec.field(default_factory=dict[str, str])
+    ok_codes: Annotated[list[PathName], Meta(max_length=10)] = msgspec.field(default_factory=lambda: ["0"])
+
+
+class RoomListShown(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the vendor is asked which rooms are open; `has_key` instead of the key."""
+
+    url: str
+    has_key: bool
+    key_name: str
+    key_in: str
+    method: str
+    page_size: int
+    fields: dict[str, str]
+    ok_codes: list[str]
+
+
 AckBudget = Annotated[int, Meta(ge=1, le=60_000)]
 
 
@@ -114,6 +146,7 @@ class NewSource(Given, frozen=True, kw_only=True):
     options: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
     public_url: Url = ""
     ack_budget_ms: AckBudget | None = None
+    room_list: RoomListGiven | None = None
 
 
 class SourceChange(Given, frozen=True, kw_only=True):
@@ -124,6 +157,7 @@ class SourceChange(Given, frozen=True, kw_only=True):
     options: dict[str, Any] | UnsetType = UNSET
     public_url: Url | UnsetType = UNSET
     ack_budget_ms: AckBudget | UnsetType = UNSET
+    room_list: RoomListGiven | None | UnsetType = UNSET
     state: Switch | UnsetType = UNSET
 
 
@@ -142,6 +176,7 @@ class SourceShown(msgspec.Struct, frozen=True, kw_only=True):
     ack_budget_ms: int
     state: str
     revision: int
+    room_list: RoomListShown | None = None
 
 
 class OfApp(Paging, frozen=True, kw_only=True):
@@ -305,10 +340,10 @@ class SubscriptionShown(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewApiKey(Given, frozen=True, kw_only=True):
-    """A new API key, for all apps or one."""
+    """A new API key, for all apps or one; `rooms` may ask for an app's lists of rooms, in a vendor's way, alone."""
 
     name: Name
-    role: Literal["admin", "reader"] = "reader"
+    role: Literal["admin", "reader", "rooms"] = "reader"
     app_id: Identity | None = None
 
 
