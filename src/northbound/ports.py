@@ -383,11 +383,9 @@ class RoomView(Protocol):
 
     def open_page(self, source_ids: Sequence[str], skip: int, limit: int) -> list[Room]:
         """Return open rooms in key order after the first *skip*."""
-        ...
 
     def open_named(self, source_ids: Sequence[str], room_id: str) -> list[Room]:
         """Return the open rooms called *room_id*, a few at most: several sources may have one."""
-        ...
 
     def recordings(
         self, source_ids: Sequence[str] | None, after: Position, limit: int

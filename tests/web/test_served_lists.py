@@ -52,9 +52,12 @@ def test_the_open_rooms_of_an_app_are_listed_page_by_page(site: Site, mine: Any,
     rooms = [one["room_id"] for one in first["data"]["list"] + second["data"]["list"]]
     assert (0, 4, ["r0", "r1", "r2", mine.room]) == (first["code"], first["data"]["total"], rooms)
     person = first["data"]["list"][0]["participants"][0]
-    assert tuple(
-        person[name] for name in ("user_id", "user_name", "endpoint_type", "streams")
-    ) == ("u1", "李雷", "ios", [])
+    assert tuple(person[name] for name in ("user_id", "user_name", "endpoint_type", "streams")) == (
+        "u1",
+        "李雷",
+        "ios",
+        [],
+    )
 
 
 def test_the_people_of_a_room_are_listed(site: Site, mine: Any) -> None:
