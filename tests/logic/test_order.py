@@ -129,6 +129,20 @@ def test_a_head_that_would_not_be_tried_within_the_hold_is_set_aside_at_once():
     assert desk.numbers() == [(1,)]
 
 
+def test_loose_events_wait_for_nobody():
+    """ADR 11: a receiver that fails on one custom event gets the others; nothing is set aside, it is apart already."""
+    desk = Desk(endpoint(max_in_flight=2))
+    desk.add(1, 2, 3, lane=Lane.LOOSE)
+    first, second = desk.lease()
+
+    assert (first.numbers, second.numbers) == ((1,), (2,))
+    assert desk.settle(first, desk.again(86_000)) is Lane.LOOSE
+    assert desk.numbers() == [(3,)]
+    desk.settle(second, Done())
+    desk.wait(86_000)
+    assert desk.numbers() == [(1,)]
+
+
 def test_the_hold_begins_anew_with_each_head():
     desk = Desk(endpoint(lane_hold=timedelta(seconds=10)))
     desk.add(1, 2, 3)

@@ -151,6 +151,20 @@ def test_a_foreign_cloud_event_is_found_by_its_own_type():
     assert len(routed(folding, table_of(endpoint(), rule('{"type": ["unknown"]}')))[0]) == 0
 
 
+@pytest.mark.parametrize(
+    ("kind", "room", "lane"),
+    [(T.UNKNOWN, None, Lane.LOOSE), (T.UNKNOWN, "r1", Lane.LIVE), (T.STATS_DAILY, None, Lane.LIVE)],
+)
+def test_only_what_no_room_and_no_kind_can_order_is_loose(kind: EventType, room: str | None, lane: Lane):
+    """ADR 11; places are told all the same."""
+    words = msgspec.Raw(b'{"id":"1","source":"x","type":"com.acme.thing"}')
+    folding = folded([event(kind, room=room, dialect="standard", vendor=words)] * 2)
+
+    found, _ = routed(folding, table_of(endpoint(), subscription()))
+
+    assert [(one.lane, one.prev, one.seq) for one in found] == [(lane, None, 1), (lane, 1, 2)]
+
+
 def test_a_rule_on_a_bus_sees_the_event_as_its_source_would_encode_it():
     """Ruling 8: the default bus of the cloud vendor speaks that vendor's form."""
     said = Said(folded([JOINED]).steps[0], app(), DIALECTS).as_matched("aliyun_cvc")

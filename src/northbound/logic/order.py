@@ -18,6 +18,7 @@ from northbound.model.app import Endpoint, EndpointState
 from northbound.model.delivery import Lane, NextStep, RetryAt
 
 LaneKey = tuple[str, str, str]  # endpoint id, order key (with the number in the aside lane), lane
+APART = frozenset({Lane.ASIDE, Lane.LOOSE})  # nothing waits behind one of these (ADR 11)
 REPLAY_SHARE = 4  # a replay may take one of this many places of an endpoint
 
 
@@ -87,7 +88,7 @@ class Lanes:
         *,
         tried: bool = False,
     ) -> bool:
-        """Queue a delivery behind those of its lane, in the aside lane behind nobody; tell whether it is the first."""
+        """Queue a delivery behind those of its lane, set aside or loose behind nobody; tell whether it is the first."""
         key = lane_key(number, endpoint_id, order_key, lane)
         head = self._heads.get(key)
         self.size += 1
@@ -122,7 +123,7 @@ class Lanes:
 
     def destined(self, lease: Lease, step: NextStep, now: datetime) -> Lane:
         """Return the lane that the lease's deliveries are in once *step* is settled; changes nothing."""
-        if lease.lane is Lane.ASIDE or not isinstance(step, RetryAt):
+        if lease.lane in APART or not isinstance(step, RetryAt):
             return lease.lane
         endpoint = self._endpoint(lease.endpoint_id)
         since = self._heads[lease.lane_key].failing_since or now
@@ -248,5 +249,5 @@ class Lanes:
 
 
 def lane_key(number: int, endpoint_id: str, order_key: str, lane: Lane) -> LaneKey:
-    """Return the lane of a delivery; set aside, each is a lane of its own."""
-    return (endpoint_id, f"{order_key}#{number}" if lane is Lane.ASIDE else order_key, lane.value)
+    """Return the lane of a delivery; set aside or loose, each is a lane of its own."""
+    return (endpoint_id, f"{order_key}#{number}" if lane in APART else order_key, lane.value)

@@ -13,7 +13,7 @@ from northbound.logic.fill import fill_for
 from northbound.logic.match import ANY_KEY, CLOUD_EVENT_KEYS, Pattern, compile_pattern
 from northbound.logic.project import apply
 from northbound.model.app import App, Endpoint, Registry, Source, Subscription
-from northbound.model.delivery import Delivery, Fill, View
+from northbound.model.delivery import Delivery, Fill, Lane, View
 from northbound.model.errors import InvalidInput, PatternError
 from northbound.model.event import Event, EventType
 from northbound.model.log import Logged, Origin
@@ -237,6 +237,7 @@ def _deliveries(
 ) -> list[Delivery]:
     """Return a delivery a view; each names the place of the one before it, so that a receiver can prove the chain."""
     logged, seq = step.logged, step.after.seq
+    is_loose = logged.event.type is EventType.UNKNOWN and not logged.event.room_id
     return [
         Delivery(
             id=f"dl_{logged.id}_{endpoint.id}" + (f"_{number}" if number else ""),
@@ -252,6 +253,7 @@ def _deliveries(
             dialect=endpoint.dialect,
             seq=seq,
             prev=seq if number else previous,
+            lane=Lane.LOOSE if is_loose else Lane.LIVE,
         )
         for number, view in enumerate(views)
     ]

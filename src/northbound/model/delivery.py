@@ -49,11 +49,12 @@ class Fill(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Lane(StrEnum):
-    """Deliveries of one endpoint and room are sequential per lane."""
+    """Deliveries of one endpoint and room are sequential per lane; in the last two each is a lane of its own."""
 
     LIVE = "live"
     REPLAY = "replay"
-    ASIDE = "aside"
+    ASIDE = "aside"  # it was stuck, and its room went on
+    LOOSE = "loose"  # an event of no room and no known kind, which no order is promised for
 
 
 class DeliveryState(StrEnum):

@@ -76,7 +76,7 @@ class MemoryDeliveries:
         """Store it all at once; return the numbers of *deliveries*."""
         counted, lost, over = list(tallies), list(losses), list(past)  # what cannot be read fails before any change
         numbers = self.add(deliveries)
-        self._sent |= {(one.endpoint_id, one.order_key): one.seq for one in deliveries if one.lane is Lane.LIVE}
+        self._sent |= {(one.endpoint_id, one.order_key): one.seq for one in deliveries if one.lane is not Lane.REPLAY}
         self.rooms |= rooms
         self._memories |= memories
         self.past |= {(key, room.instance): room for key, room in over}

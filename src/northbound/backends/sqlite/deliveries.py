@@ -129,7 +129,7 @@ class SqliteDeliveries:
         """Return the numbers of *deliveries*, what to write, and what to remember once it is written."""
         sent: dict[str, dict[str, int]] = {}
         for delivery in deliveries:
-            if delivery.lane is Lane.LIVE:
+            if delivery.lane is not Lane.REPLAY:
                 known = sent.get(delivery.order_key)
                 if known is None:
                     known = sent[delivery.order_key] = dict(self._room(delivery.order_key)[1])

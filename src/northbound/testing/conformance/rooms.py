@@ -96,9 +96,9 @@ async def a_commit_that_fails_stores_nothing(one: Storage) -> None:
 
 
 async def what_was_sent_last_is_known_per_endpoint_and_room(one: Storage) -> None:
-    """Only what is routed live counts (law 5); a room that changes later does not lose it."""
+    """What is routed counts, in order or loose, replays do not (law 5); a room that changes later does not lose it."""
     _commit(one.store, cursor=1, deliveries=[delivery(1), delivery(4), delivery(9, lane=Lane.REPLAY)])
-    _commit(one.store, cursor=2, deliveries=[delivery(2, endpoint="ep_2")])
+    _commit(one.store, cursor=2, deliveries=[delivery(2, endpoint="ep_2", lane=Lane.LOOSE)])
 
     one.reopen()
     _commit(one.store, cursor=3, deliveries=[])
