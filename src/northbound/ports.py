@@ -2,18 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import msgspec
 
-from northbound.model.account import AccessKey, Account, Bus, Once
+from northbound.model.account import Once
 from northbound.model.alarm import Alarm, AlarmFilter, AlarmPlace
-from northbound.model.app import ApiKey, App, Endpoint, Registry, Source, Subscription
+from northbound.model.app import ApiKey, Registry
 from northbound.model.delivery import Attempt, Delivery, DeliveryState, Exchange, Lane, NextStep
 from northbound.model.event import Event
 from northbound.model.history import HistoryHit, HistoryQuery
 from northbound.model.log import Appended, Logged, Receipt
-from northbound.model.registry import Drop, Object, Put
+from northbound.model.registry import Drop, Kind, Object, Put
 from northbound.model.room import DayStats, Memory, Room, RoomDay, Tally
 from northbound.model.wire import Request
 
@@ -176,8 +176,6 @@ class Sender(Protocol):
 
 
 # --- what the web process asks of the storages: reads are bounded in rows and time ----------------------------------
-
-Kind = TypeVar("Kind", App, Source, Endpoint, Subscription, Account, AccessKey, Bus)
 
 
 class ObjectStore(Protocol):
@@ -383,9 +381,11 @@ class RoomView(Protocol):
 
     def open_page(self, source_ids: Sequence[str], skip: int, limit: int) -> list[Room]:
         """Return open rooms in key order after the first *skip*."""
+        ...
 
     def open_named(self, source_ids: Sequence[str], room_id: str) -> list[Room]:
         """Return the open rooms called *room_id*, a few at most: several sources may have one."""
+        ...
 
     def recordings(
         self, source_ids: Sequence[str] | None, after: Position, limit: int

@@ -67,6 +67,7 @@ class Site:
         self.log.close()
         self.store.close()
         self.web.close()
+        self.runner.run(self.web.sender.close())
         self.runner.close()
 
     def call(

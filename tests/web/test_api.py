@@ -136,10 +136,17 @@ def test_removed_keys_stop_at_once(site: Site):
 # --- one tenant and another (T1) -------------------------------------------------------------------------------------
 
 
+WHOLE: dict[str, Any] = {  # bodies of operations that refuse an empty one before they look
+    "create_admission": {"uid": "u"},
+    "check_admission": {"uid": "u", "expire_time": 1767326645000, "sign": "AAAA"},
+}
+
+
 def foreign_calls(of: SimpleNamespace) -> list[tuple[str, str, Any]]:
     """Every operation that can name something, naming what belongs to *of*."""
     app, source, endpoint = of.app["id"], of.source["id"], of.endpoint["id"]
-    paths = {"apps": app, "sources": source, "endpoints": endpoint, "subscriptions": of.subscription["id"]}
+    paths = {"apps": app, "sources": source, "endpoints": endpoint, "subscriptions": of.subscription["id"],
+             "call-apps": of.call_app}  # fmt: skip
     calls: list[tuple[str, str, Any]] = []
     for one in OPERATIONS:
         if one.role is Role.OPEN or "{" not in one.path:
@@ -150,7 +157,8 @@ def foreign_calls(of: SimpleNamespace) -> list[tuple[str, str, Any]]:
             "number": of.numbers[0],
             "dialect": "avd",
         }
-        calls.append((one.method, filled(one, **values), {} if one.method in {"POST", "PATCH"} else None))
+        body = WHOLE.get(one.id, {}) if one.method in {"POST", "PATCH"} else None
+        calls.append((one.method, filled(one, **values), body))
     pattern = {"pattern": {}, "endpoint_ids": [endpoint]}
     calls += [
         ("GET", f"/api/v1/{what}?{name}={value}", None)
@@ -189,6 +197,7 @@ def test_a_foreign_key_finds_nothing(site: Site):
     ours.command_id = site.call("POST", f"endpoints/{ours.endpoint['id']}/test").json["command_id"]
     ours.key_id = site.made("keys", {"name": "ours", "app_id": ours.app["id"]})["id"]
     ours.neighbour = theirs.app["id"]
+    ours.call_app = site.made("call-apps", {"app_id": ours.app["id"], "name": "ours"})["id"]
     calls = foreign_calls(ours)
 
     replies = [(method, target, site.call(method, target, body, key=key["secret"])) for method, target, body in calls]
@@ -231,7 +240,9 @@ def test_secrets_are_in_no_answer_but_the_first(site: Site):
     one = tenant(site, "careful", secret=CANARY)
     site.call("PATCH", f"apps/{one.app['id']}", {"app_key": CANARY}, if_match="*")
     account = site.call("POST", "accounts", {"name": "careful"}).json
+    call_app = site.made("call-apps", {"app_id": one.app["id"], "name": "careful"})
     paths = {"apps": one.app["id"], "accounts": account["id"], "sources": one.source["id"],
+             "call-apps": call_app["id"],
              "endpoints": one.endpoint["id"], "subscriptions": one.subscription["id"],
              "events": one.event_id}  # fmt: skip
 
@@ -242,6 +253,7 @@ def test_secrets_are_in_no_answer_but_the_first(site: Site):
         reply = site.call("GET", filled(operation, **values) + ("?app_id=" + one.app["id"]) * ("daily" in operation.id))
         assert reply.status in {200, 503}, (operation.id, reply.body)
         assert CANARY.encode() not in reply.body, operation.id
+        assert call_app["key"][-200:-100].encode() not in reply.body, operation.id
 
     assert site.call("POST", f"apps/{one.app['id']}/reveal").json["app_key"] == CANARY
     assert site.call("POST", f"sources/{one.source['id']}/reveal").json["keys"][0]["secret"] == CANARY

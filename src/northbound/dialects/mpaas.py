@@ -118,6 +118,7 @@ class Mpaas(Dialect):
     options: ClassVar[tuple[Option, ...]] = (
         Option(name="time", default=True, says="send time (ms) in room callbacks, as the page's example does"),
         vendor_retries(default=False, sure="inferred"),
+        Option(name="biz_name", default="", says="bizName of events of other vendors; empty: the app's"),
     )
 
     def verify(self, request: Request, keys: Sequence[Key], now: datetime, options: Options) -> Proof | Needs:
@@ -312,11 +313,11 @@ def _unmapped(
 Say = Callable[[Event, Fill, Options], tuple[View, ...]]
 
 
-def _app_words(say: Composer) -> dict[str, str]:
+def _app_words(say: Composer, options: Options) -> dict[str, str]:
     """Name the app as mPaaS does; no foreign event can (ruling 2: from app settings)."""
     app = say.fill.app
     return {
-        "bizName": say.invent("bizName", app.biz_name or app.id),
+        "bizName": say.invent("bizName", setting(DIALECT, options, "biz_name") or app.biz_name or app.id),
         "appId": say.invent("appId", app.id),
         "workspaceId": say.invent("workspaceId", app.workspace_id or "default"),
     }
@@ -325,7 +326,7 @@ def _app_words(say: Composer) -> dict[str, str]:
 def _room(code: int) -> Say:
     def say_room(event: Event, fill: Fill, options: Options) -> tuple[View, ...]:
         say = Composer(event, fill)
-        app = _app_words(say)
+        app = _app_words(say, options)
         words = {
             "eventCode": code,
             "uid": say.need("uid", say.take("participant_id"), ""),
@@ -348,7 +349,7 @@ def _recording(choose: Callable[[Composer], int]) -> Say:
         instead = fill.recording_id or fill.room_instance or fill.event_id
         words = {
             "bizRequestId": say.invent("bizRequestId", fill.event_id),
-            **_app_words(say),
+            **_app_words(say, options),
             "roomId": say.need("roomId", say.take("room_id"), ""),
             "recordId": say.need("recordId", say.take("recording_id"), instead),
             "eventCode": code,

@@ -1,13 +1,15 @@
 """What can be set up, and one change of it: objects put and dropped together or not at all."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from northbound.model.account import AccessKey, Account, Bus
 from northbound.model.app import App, Endpoint, Source, Subscription
+from northbound.model.call_app import CallApp
 
-Object = App | Source | Endpoint | Subscription | Account | AccessKey | Bus
+Kind = TypeVar("Kind", App, Source, Endpoint, Subscription, Account, AccessKey, Bus, CallApp)
+Object = App | Source | Endpoint | Subscription | Account | AccessKey | Bus | CallApp
 
 
 class Put(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,8 +9,9 @@ from typing import Any, Generic, NoReturn, ParamSpec, TypeVar
 from northbound.config import Config
 from northbound.model.account import AccessKey, Account, Bus
 from northbound.model.app import ApiKey, App, Endpoint, Source, Subscription
+from northbound.model.call_app import CallApp
 from northbound.model.errors import Conflict, InvalidInput, NotFound, Stale, Unconditional
-from northbound.model.registry import Object
+from northbound.model.registry import Kind, Object
 from northbound.ports import (
     AlarmView,
     AuditTrail,
@@ -21,7 +22,6 @@ from northbound.ports import (
     FigureView,
     History,
     KeyStore,
-    Kind,
     LogView,
     ObjectStore,
     RoomView,
@@ -42,6 +42,7 @@ KINDS = {
     Account: "account",
     AccessKey: "access key",
     Bus: "event bus",
+    CallApp: "call app",
 }
 PAGE = 500  # objects in one read of the registry
 STREAMS = 64  # open event streams, all callers together

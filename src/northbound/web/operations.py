@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from northbound.web.call import Answer, Call
+from northbound.web.doors import call_apps
 from northbound.web.resources import (
     accounts,
     alarms,
@@ -25,6 +26,7 @@ from northbound.web.resources import (
 )
 from northbound.web.shapes import accounts as c
 from northbound.web.shapes import alarms as a
+from northbound.web.shapes import call_apps as m
 from northbound.web.shapes import deliveries as d
 from northbound.web.shapes import events as e
 from northbound.web.shapes import polls as p
@@ -221,6 +223,27 @@ _SUBSCRIPTIONS = (
           "Explain whether a pattern matches an event", "解释事件是否匹配模式", role=Role.READER, errors=("pattern",)),
 )  # fmt: skip
 
+_CALL_APPS = (
+    _get("list_call_apps", "/call-apps", call_apps.listed, Page[m.CallAppShown], "List call apps", "列出通话应用",
+         query=s.OfApp),
+    _post("create_call_app", "/call-apps", call_apps.create, m.NewCallApp, m.CallAppShown,
+          "Create a call app; its key is shown once", "新建通话应用，密钥仅显示一次", status=201, changes=True,
+          errors=("blocked_address",)),
+    _get("get_call_app", "/call-apps/{id}", call_apps.shown, m.CallAppShown, "Show a call app", "查看通话应用"),
+    _patch("change_call_app", "/call-apps/{id}", call_apps.change, m.CallAppChange, m.CallAppShown,
+           "Change a call app with its callback URLs", "修改通话应用及其回调地址", errors=("blocked_address",)),
+    _delete("delete_call_app", "/call-apps/{id}", call_apps.remove, "Delete a call app and what it made",
+            "删除通话应用及其创建的对象"),
+    _post("reveal_call_app", "/call-apps/{id}/reveal", call_apps.reveal, None, m.CallAppShown,
+          "Show a call app's key; audited", "显示通话应用密钥（记入审计）"),
+    _post("test_media_proxy", "/call-apps/{id}/test-proxy", call_apps.test_proxy, m.ProxyTest, m.ProxyTested,
+          "Try to reach the media proxy", "测试媒体流代理服务器是否可达", errors=("blocked_address",)),
+    _post("create_admission", "/call-apps/{id}/admissions", call_apps.admit, m.AdmissionWanted, m.Admission,
+          "Sign an admission to calls for one uid", "为某个 uid 签发通话准入签名", status=201),
+    _post("check_admission", "/call-apps/{id}/admissions/check", call_apps.check_admission, m.AdmissionShown,
+          m.AdmissionVerdict, "Tell whether an admission is good", "校验通话准入签名", role=Role.READER),
+)  # fmt: skip
+
 _EVENTS = (
     _get("list_events", "/events", events.listed, Page[e.EventShown], "Find events, newest first",
          "查找事件，新的在前", query=e.EventQuery),
@@ -287,6 +310,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *_SOURCES,
     *_ENDPOINTS,
     *_SUBSCRIPTIONS,
+    *_CALL_APPS,
     *_EVENTS,
     *_DELIVERIES,
     *_REST,

@@ -12,9 +12,9 @@ from northbound.backends.sqlite.database import open_reader, open_writer, query
 from northbound.backends.sqlite.reader import from_micros, micros
 from northbound.model.account import AccessKey, Account, Bus, Once
 from northbound.model.app import ApiKey, App, Endpoint, Registry, Source, Subscription
+from northbound.model.call_app import CallApp
 from northbound.model.errors import Conflict, NotFound
-from northbound.model.registry import Drop, Object, Put, owner_of
-from northbound.ports import Kind
+from northbound.model.registry import Drop, Kind, Object, Put, owner_of
 
 KINDS: dict[str, type[Any]] = {
     "app": App,
@@ -24,6 +24,7 @@ KINDS: dict[str, type[Any]] = {
     "account": Account,
     "access_key": AccessKey,
     "bus": Bus,
+    "call_app": CallApp,
 }
 ONCE_KEPT = timedelta(days=1)  # how long a client's token is remembered (facts 1.7)
 _NAMES = {kind: name for name, kind in KINDS.items()}

@@ -7,6 +7,7 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from northbound.model.app import App, Endpoint, Source, Subscription
+from northbound.model.call_app import CallApp
 from northbound.model.errors import Conflict, Forbidden, InvalidInput
 from northbound.web.call import Answer, Call, etag
 from northbound.web.resources.showing import show_app
@@ -88,6 +89,7 @@ async def remove(call: Call[Nothing, Nothing]) -> Answer:
     revision, app = call.own(App, call.path["id"])
     objects = call.hub.objects
     held = {
+        "call apps": objects.find(CallApp, app_id=app.id, limit=1),
         "subscriptions": objects.find(Subscription, app_id=app.id, limit=1),
         "endpoints": objects.find(Endpoint, app_id=app.id, limit=1),
         "sources": objects.find(Source, app_id=app.id, limit=1),

@@ -150,6 +150,7 @@ def show_subscription(revision: int, one: Subscription, warnings: tuple[str, ...
         source_ids=list(one.source_ids),
         endpoint_ids=[target.endpoint_id for target in one.targets],
         state=one.state,
+        made_by=one.made_by,
         revision=revision,
         warnings=list(warnings),
     )

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from northbound.model.account import Maker
 from northbound.model.app import EndpointState, RetryStrategy
 from northbound.model.wire import KeyKind
 from northbound.web.shapes.pages import Paging
@@ -321,7 +322,7 @@ class SubscriptionChange(Given, frozen=True, kw_only=True):
 
 
 class SubscriptionShown(msgspec.Struct, frozen=True, kw_only=True):
-    """A subscription; `warnings` say what is accepted but probably not meant."""
+    """A subscription, `made_by` whichever door; `warnings` say what is accepted but probably not meant."""
 
     id: str
     app_id: str
@@ -332,6 +333,7 @@ class SubscriptionShown(msgspec.Struct, frozen=True, kw_only=True):
     source_ids: list[str]
     endpoint_ids: list[str]
     state: str
+    made_by: Maker
     revision: int
     warnings: list[str]
 
