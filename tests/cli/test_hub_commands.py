@@ -197,3 +197,27 @@ def test_calls_can_be_made_from_several_threads() -> None:
             thread.join(10)
 
     assert results == [{"ok": 1}] * 8
+
+
+def checked(**more: Any) -> dict[str, Any]:
+    one = {"id": 7, "received_at": "2026-01-01T00:00:00Z", "proof_then": "none", "proof": None, "reason": "no \x1b[31m"}
+    return one | {"key_ids": [], "certificate_urls": []} | more
+
+
+def test_events_verify_says_what_each_request_proves_and_by_which_key() -> None:
+    asked: list[str] = []
+
+    def answer(method: str, path: str, body: Any) -> tuple[int, bytes, str]:
+        asked.append(f"{method} {path}")
+        good = checked(proof="sender", key_ids=["app"], reason=None)
+        return as_json(200, {"items": [good] if "quarantine" in path else [good, checked()]})
+
+    with hub_beside(answer) as hub:
+        bad = run("events", "verify", "ev_1/x", "--server", hub.url, "--key", "nb_1")
+        good = run("events", "verify", "7", "--refused", "--server", hub.url, "--key", "nb_1")
+
+    assert asked == ["POST /api/v1/events/ev_1%2Fx/verify", "POST /api/v1/quarantine/7/verify"]
+    assert (bad.exit_code, good.exit_code) == (1, 0)
+    assert "proves: sender, by app; then: none" in good.stdout
+    assert "does not verify: no" in bad.stdout
+    assert "\x1b" not in bad.stdout

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from northbound import __version__
-from northbound.cli import customers, offline, playing, serving, talking, upkeep
+from northbound.cli import customers, offline, playing, serving, talking, upkeep, verifying
 from northbound.cli.output import EPILOG, crashed, reporting
 
 app = typer.Typer(
@@ -58,6 +58,7 @@ _add(app, "rebuild", upkeep.rebuild)
 _add(app, "backup", upkeep.backup)
 _add(_group("vectors", "The wire vectors shipped with northbound."), "check", offline.vectors_check)
 _add(_group("log", "The event log."), "verify", upkeep.log_verify)
+_add(_group("events", "What came in."), "verify", verifying.events_verify)
 _add(_group("account", "Customers who sign calls with AccessKey pairs."), "create", customers.account_create)
 _add(_group("app", "Apps: what a vendor's AppId stands for."), "create", customers.app_create)
 _settings = _group("config", "The settings in force.")

@@ -18,6 +18,7 @@ from northbound.hub.system import Doorbell, Folder, SystemClock, SystemEntropy
 from northbound.logic.addresses import AllowList
 from northbound.model.errors import StoreFailed
 from northbound.stages.index import Index
+from northbound.stages.ingest import Certificates
 from northbound.web import openapi
 from northbound.web.access import Access
 from northbound.web.address import read_networks
@@ -102,6 +103,7 @@ class Web:
             entropy=SystemEntropy(),
             ask=Lines(folder).ask,
             certificate=folder.signing_certificate.read_bytes,
+            certificate_at=Certificates(self.sender, self.clock).key_at,
             description=lambda: described,
             metrics=self.meters.text,
             count=self.meters.count,

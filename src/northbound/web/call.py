@@ -12,6 +12,7 @@ from northbound.model.app import ApiKey, App, Endpoint, Source, Subscription
 from northbound.model.call_app import CallApp
 from northbound.model.errors import Conflict, InvalidInput, NotFound, Stale, Unconditional
 from northbound.model.registry import Kind, Object
+from northbound.model.wire import Key
 from northbound.ports import (
     AlarmView,
     AuditTrail,
@@ -68,6 +69,7 @@ class Hub:
     entropy: Entropy
     ask: Callable[..., Awaitable[Any]]  # (process, what, further words by name): raises StoreFailed when it is away
     certificate: Callable[[], bytes]
+    certificate_at: Callable[[str], Awaitable[Key]]  # fetched guarded, at a bounded pace; raises HubError
     description: Callable[[], bytes]  # the OpenAPI document
     metrics: Callable[[], str]
     count: Callable[[str, int], None]  # (operation, status)

@@ -23,6 +23,7 @@ from northbound.web.resources import (
     sources,
     subscriptions,
     system,
+    verifying,
 )
 from northbound.web.shapes import accounts as c
 from northbound.web.shapes import alarms as a
@@ -255,6 +256,10 @@ _EVENTS = (
          "Say an event in a dialect's words, with losses and inventions", "以某方言表述事件，列出丢失与补造的字段"),
     _get("list_quarantine", "/quarantine", events.quarantined, Page[e.QuarantineShown],
          "List requests that were refused", "列出被拒绝的请求", query=e.QuarantineQuery),
+    _post("verify_event", "/events/{id}/verify", verifying.event, None, e.Verification,
+          "Verify an event's requests again with the keys of today", "用当前密钥重新验证事件的原始请求"),
+    _post("verify_refused", "/quarantine/{id}/verify", verifying.refused, None, e.Verification,
+          "Verify a refused request again with the keys of today", "用当前密钥重新验证被拒绝的请求"),
     _get("list_rooms", "/rooms", rooms.listed, Page[e.RoomShown], "List rooms", "列出房间", query=e.RoomQuery),
     _get("get_room", "/rooms/{key}", rooms.shown, e.RoomDetail,
          "Show a room (source/scope/room) with its past instances", "查看房间（来源/域/房间）及以往场次"),

@@ -151,7 +151,8 @@ class AliyunCvc(Dialect):
     )
     known: ClassVar[frozenset[str]] = ENVELOPE | LISTED
     secrets: ClassVar[frozenset[str]] = frozenset(
-        {TOKEN, SECRET, "authorization", "cookie", "signature", "securitytoken", "x-acs-security-token"}
+        {TOKEN, SECRET, SIGNED_V1, SIGNED_V2, "authorization", "cookie", "signature", "securitytoken"}
+        | {"x-acs-security-token"}
     )
     key_scope: ClassVar[str] = "hub"  # ruling 6: our one certificate signs for every endpoint
     retry: ClassVar[RetryPolicy] = RetryPolicy(

@@ -76,6 +76,29 @@ class ReceiptShown(msgspec.Struct, frozen=True, kw_only=True):
     request: RequestShown
 
 
+class Verified(msgspec.Struct, frozen=True, kw_only=True):
+    """A stored request checked again: what it proves today and by which keys, or the reason why it proves nothing.
+
+    `id` is the receipt's, or the refused request's. `proof_then` is what it proved when it came. `request` has the
+    URL that was checked, which is the one that the vendor is told today; its secrets and signatures are masked.
+    """
+
+    id: int
+    received_at: datetime
+    proof_then: Proof
+    proof: Proof | None
+    key_ids: list[str]
+    certificate_urls: list[str]
+    reason: str | None
+    request: RequestShown
+
+
+class Verification(msgspec.Struct, frozen=True, kw_only=True):
+    """The requests of one event checked again, the first and those that repeated it."""
+
+    items: list[Verified]
+
+
 class DeliveryShown(msgspec.Struct, frozen=True, kw_only=True):
     """One event on its way to one endpoint; `lost` and `invented` are what that wire cannot say or requires."""
 
