@@ -11,10 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from northbound.doors.eventbridge import check_signature, check_time, read_call, read_parameters, refusal, signature
+from northbound.doors.bridge import BATCH_BYTES, EVENT_BYTES
+from northbound.doors.eventbridge import Given, check_signature, check_time, read_call, refusal, signature
 from northbound.doors.events import (
-    BATCH_BYTES,
-    EVENT_BYTES,
     as_put,
     bus_named,
     check_event,
@@ -22,6 +21,7 @@ from northbound.doors.events import (
     read_events,
 )
 from northbound.doors.rpc import RpcError
+from northbound.doors.targets import GivenTarget
 from northbound.model.account import Account, Bus
 from northbound.model.wire import Proof, Request
 
@@ -128,10 +128,29 @@ def test_a_date_far_away_is_refused(sign: int):
 @given(st.binary(max_size=300))
 def test_any_body_is_read_or_refused(body: bytes):
     with suppress(RpcError):
-        read_parameters(body)
+        Given(body)
     with suppress(RpcError):
         for words in read_events(body):
             check_event(words)
+
+
+def test_parameters_are_read_by_their_kinds():
+    told = Given(b'{"Name": "n", "Limit": "7", "Ids": ["a"], "Empty": "", "Null": null, "Wrong": {"a": 1}}')
+
+    assert (told.text("Name"), told.text("Null", "d"), told.text_if_given("Empty")) == ("n", "d", None)
+    assert (told.number("Limit", 3), told.number("Other", 3), told.texts("Ids", 1)) == (7, 3, ["a"])
+    for refused_, code in (
+        (lambda: told.text("Empty"), "MissingEmpty"),
+        (lambda: told.text("Wrong"), "JsonAttributeInvalid"),
+        (lambda: told.number("Name", 1), "JsonAttributeInvalid"),
+        (lambda: told.texts("Ids", 0), "JsonAttributeInvalid"),
+        (lambda: told.listed("Wrong", GivenTarget), "JsonAttributeInvalid"),
+        (lambda: Given(b"[]"), "JsonAttributeInvalid"),
+        (lambda: Given(b"{"), "JsonAttributeInvalid"),
+    ):
+        with pytest.raises(RpcError) as caught:
+            refused_()
+        assert caught.value.code == code
 
 
 # --- events ----------------------------------------------------------------------------------------------------------

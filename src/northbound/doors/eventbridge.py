@@ -12,11 +12,12 @@ from base64 import b64encode
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from northbound.dialects.base import read_json
+from northbound.doors.bridge import BridgeError
 from northbound.doors.rpc import SKEW, RpcError, read_pairs
 from northbound.model.errors import DecodeError
 from northbound.model.wire import Proof, Request, Response
@@ -25,6 +26,7 @@ BASE: Final = "/openapi/"
 PUT_EVENTS: Final = "putEvents"
 _AUTHORIZATION = re.compile(r"acs:([A-Za-z0-9._-]{1,128}):([A-Za-z0-9+/=]{1,128})")
 _ACTION = re.compile(r"(?:v2/)?[A-Za-z][A-Za-z0-9]{0,63}")
+One = TypeVar("One")
 _ONCE: Final = frozenset({"authorization", "date", "content-type", "content-md5"})
 
 
@@ -131,17 +133,58 @@ def check_signature(request: Request, call: PlaneCall, secret: bytes) -> Proof:
 # --- reading and answering -------------------------------------------------------------------------------------------
 
 
-def read_parameters(body: bytes) -> dict[str, Any]:
-    """Return the parameters of any action but `putEvents`: a JSON object, or nothing at all."""
-    if not body.strip():
-        return {}
-    try:
-        given = read_json(body)
-    except DecodeError as error:
-        raise RpcError("JsonAttributeInvalid", error.message, 409) from None
-    if not isinstance(given, dict):
-        raise RpcError("JsonAttributeInvalid", "the body is a JSON object of the action's parameters", 409)
-    return {name: value for name, value in given.items() if value is not None}
+class Given:
+    """The parameters of one call, a JSON object. Unknown ones are ignored; empty and null ones count as left out."""
+
+    def __init__(self, body: bytes) -> None:
+        """Read *body*, which may be empty; raise `BridgeError` for what is no JSON object."""
+        try:
+            given = read_json(body) if body.strip() else {}
+        except DecodeError as error:
+            raise _not_json(error.message) from None
+        if not isinstance(given, dict):
+            raise _not_json("the body is a JSON object of the action's parameters")
+        self._given: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+
+    def text(self, name: str, default: str | None = None) -> str:
+        """Return a text; without *default* it is mandatory."""
+        value = self._given.get(name, "")
+        if not isinstance(value, str):
+            raise _not_json(f"{name} is a text")
+        if not value and default is None:
+            raise BridgeError(f"Missing{name}", f"{name} is mandatory for this action.", 400)
+        return value or default or ""
+
+    def text_if_given(self, name: str) -> str | None:
+        """Return a text, None when it was left out."""
+        return self.text(name) if self._given.get(name) else None
+
+    def number(self, name: str, default: int) -> int:
+        """Return a whole number, also one in text."""
+        value = self._given.get(name, default)
+        if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 19:
+            return int(value)
+        if isinstance(value, bool) or not isinstance(value, int) or not -(1 << 62) < value < 1 << 62:
+            raise _not_json(f"{name} is a whole number")
+        return value
+
+    def texts(self, name: str, most: int) -> list[str]:
+        """Return a list of at most *most* texts, which is mandatory."""
+        value = self._given.get(name)
+        if not isinstance(value, list) or not all(isinstance(one, str) for one in value) or len(value) > most:
+            raise _not_json(f"{name} is a list of at most {most} texts")
+        return value
+
+    def listed(self, name: str, kind: type[One]) -> list[One]:
+        """Return a list of structs; without one an empty list."""
+        try:
+            return msgspec.convert(self._given.get(name, []), list[kind])
+        except msgspec.ValidationError as error:
+            raise _not_json(f"{name}: {str(error)[:200]}") from None
+
+
+def _not_json(what: str) -> BridgeError:
+    return BridgeError("JsonAttributeInvalid", f"The Json attribute is invalid: {what}.")
 
 
 def answer(request_id: str, account_id: str, content: Mapping[str, Any]) -> Response:

@@ -13,18 +13,23 @@ from typing import Any, Final
 import msgspec
 
 from northbound.dialects.base import read_json, without_mark
+from northbound.doors.bridge import (
+    BATCH_BYTES,
+    BATCH_MOST,
+    EVENT_BYTES,
+    EXTENSIONS,
+    ID_LONGEST,
+    SOURCE_LONGEST,
+    SUBJECT_LONGEST,
+    TYPE_LONGEST,
+)
 from northbound.doors.rpc import RpcError
 from northbound.model.account import Account, Bus
 from northbound.model.errors import DecodeError
 
-EVENT_BYTES: Final = 256 * 1024
-BATCH_BYTES: Final = 1024 * 1024
-BATCH_EVENTS: Final = 16
 BUS_NAME: Final = "aliyuneventbusname"
 # What the bus itself says of an event; a sender's own words for these are dropped.
-BUS_WORDS: Final = frozenset(
-    "aliyunaccountid aliyunregionid aliyunpublishtime aliyunpublishaddr aliyunoriginalaccountid".split()
-)
+BUS_WORDS: Final = EXTENSIONS - {BUS_NAME}
 # The control plane's names of the attributes; whatever else stands there is an extension in its own spelling.
 PASCAL: Final = {
     "Id": "id",
@@ -39,11 +44,11 @@ PASCAL: Final = {
     "DataBase64": "data_base64",
 }
 _TEXTS: Final = {  # attribute: longest, whether it must be there, the code when it is wrong
-    "id": (128, True, "JsonAttributeInvalid"),
-    "source": (128, True, "EventSourceInvalid"),
-    "type": (64, True, "EventTypeInvalid"),
+    "id": (ID_LONGEST, True, "JsonAttributeInvalid"),
+    "source": (SOURCE_LONGEST, True, "EventSourceInvalid"),
+    "type": (TYPE_LONGEST, True, "EventTypeInvalid"),
     "specversion": (8, False, "EventSpecversionInvalid"),
-    "subject": (512, False, "JsonAttributeInvalid"),
+    "subject": (SUBJECT_LONGEST, False, "JsonAttributeInvalid"),
     "time": (64, False, "JsonAttributeInvalid"),
     "datacontenttype": (128, False, "EventContentTypeInvalid"),
     "dataschema": (512, False, "JsonAttributeInvalid"),
@@ -95,8 +100,8 @@ def _checked(body: bytes) -> Any:
 def _listed(body: bytes, given: Any) -> list[Words]:
     if not isinstance(given, list) or not given or not all(isinstance(one, dict) for one in given):
         raise RpcError("JsonAttributeInvalid", "the events are a JSON array of CloudEvents with at least one", 409)
-    if len(given) > BATCH_EVENTS:
-        raise _too_much(f"a call holds at most {BATCH_EVENTS} events; send the rest in another")
+    if len(given) > BATCH_MOST:
+        raise _too_much(f"a call holds at most {BATCH_MOST} events; send the rest in another")
     return msgspec.json.decode(body, type=list[Words])
 
 
@@ -217,7 +222,7 @@ def as_put(words: Words, account: Account, bus: Bus, now: datetime, address: str
 
 def identity(words: Mapping[str, msgspec.Raw]) -> str:
     """Return an event's id, empty when it has none that could be repeated."""
-    return (_text(words.get("id")) or "")[:128]
+    return (_text(words.get("id")) or "")[:ID_LONGEST]
 
 
 def put_key(event_id: str, source: str) -> str:

@@ -1,14 +1,14 @@
 """The door at `/openapi/*`: EventBridge's data plane, verified, throttled, carried out, answered in its own shape."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any, Final
+from datetime import timedelta
+from typing import Final
 
 import structlog
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response as HttpResponse
 
+from northbound.doors.bridge import BATCH_BYTES
 from northbound.doors.eventbridge import (
     PlaneCall,
     answer,
@@ -17,64 +17,20 @@ from northbound.doors.eventbridge import (
     read_call,
     refusal,
 )
-from northbound.doors.events import BATCH_BYTES, read_events
 from northbound.doors.rpc import SKEW, RpcError
-from northbound.doors.throttle import Allowance, Nonces, Throttle
+from northbound.doors.throttle import Nonces, Throttle
 from northbound.model.account import AccessKey, Account
 from northbound.model.errors import HubError, NotFound
 from northbound.model.wire import Proof, Request, Response
 from northbound.web.address import Networks, client_address
 from northbound.web.call import Hub
 from northbound.web.cycle import where
-from northbound.web.doors.putting import put_answer, put_events
+from northbound.web.doors.customer import Customer
+from northbound.web.doors.plane_actions import ACTIONS, PlaneCaller
 from northbound.web.doors.rpc import CODES, heard_request, written
 
 BODY_BYTES: Final = 2 * BATCH_BYTES  # above the limit of a batch, so that its refusal is the documented one
-PUTS: Final = Allowance(10_000, 1)  # calls, as documented for the default bus
-ALLOWANCE: Final = Allowance(1_000, 60)  # of whatever else: nothing is documented; as the RPC actions
-ANSWERS = dict[str, Any]
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlaneCaller:
-    """One verified call: who calls, what came, what its signature proved."""
-
-    hub: Hub
-    account: Account
-    call: PlaneCall
-    request: Request
-    proof: Proof
-    request_id: str
-    now: datetime
-    address: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlaneAction:
-    """One action: what runs it, how often an account may call it, whether it changes what is set up."""
-
-    run: Callable[[PlaneCaller], Awaitable[ANSWERS]]
-    allowance: Allowance = ALLOWANCE
-    changes: bool = False
-
-
-async def _put_events(caller: PlaneCaller) -> ANSWERS:
-    """Put events on a bus."""
-    entries = await put_events(
-        caller.hub,
-        caller.account,
-        read_events(caller.request.body),
-        request=caller.request,
-        proof=caller.proof,
-        address=caller.address,
-    )
-    return put_answer(entries)
-
-
-ACTIONS: Final[dict[str, PlaneAction]] = {
-    "putEvents": PlaneAction(run=_put_events, allowance=PUTS),
-}
 
 
 class PlaneDoor:
@@ -112,17 +68,8 @@ class PlaneDoor:
             raise RpcError("InvalidApi.NotFound", "Specified api is not found, please check the path.", 404)
         if not self._throttle.allows(account.id, call.action, action.allowance, self._hub.clock.monotonic()):
             raise RpcError("Throttling.User", "Request was denied due to user flow control.")
-        caller = PlaneCaller(
-            hub=self._hub,
-            account=account,
-            call=call,
-            request=request,
-            proof=proof,
-            request_id=request_id,
-            now=self._hub.clock.now(),
-            address=address,
-        )
-        content = await action.run(caller)
+        by = Customer(hub=self._hub, account=account, who=call.access_key_id, now=self._hub.clock.now())
+        content = await action.run(PlaneCaller(by=by, request=request, proof=proof, address=address))
         if action.changes:
             await self._tell_others()
         return answer(request_id, account.id, content)

@@ -18,15 +18,14 @@ from northbound.doors.events import (
 )
 from northbound.doors.rpc import RpcError
 from northbound.logic.entry import write_event
-from northbound.model.account import Account, Bus
 from northbound.model.app import Source
 from northbound.model.errors import DecodeError, StoreFailed
 from northbound.model.event import Event
 from northbound.model.log import Appended, Receipt
 from northbound.model.wire import Proof, Request
-from northbound.web.call import Hub
+from northbound.web.doors.buses import get_bus
+from northbound.web.doors.customer import Customer
 
-BUSES_MOST = 200  # read at once; an account has 51 at most
 CONFLICT = PutError(
     code="EventIdConflict",
     message="another event with this source and id was put on the bus before; it is kept, and this one is not taken",
@@ -56,8 +55,7 @@ def put_answer(entries: Sequence[PutEntry]) -> dict[str, Any]:
 
 
 async def put_events(
-    hub: Hub,
-    account: Account,
+    by: Customer,
     events: Sequence[Words],
     *,
     request: Request,
@@ -71,17 +69,16 @@ async def put_events(
     (source, id) is told as what it repeats. Raise `RpcError` when the call is refused as a whole: also when there is
     no good event in it, so that nobody takes it for stored.
     """
-    bus = own_bus(hub, account, bus_named(events, bus_name))
-    source = hub.objects.get(Source, bus.source_id)[1]
-    now = hub.clock.now()
+    bus = get_bus(by, bus_named(events, bus_name))
+    source = by.hub.objects.get(Source, bus.source_id)[1]
     found: list[PutError | Event] = [
-        check_event(one) or _decoded(as_put(one, account, bus, now, address), source) for one in events
+        check_event(one) or _decoded(as_put(one, by.account, bus, by.now, address), source) for one in events
     ]
     good = [one for one in found if isinstance(one, Event)]
     if not good and isinstance(found[0], PutError):
         raise RpcError(found[0].code, found[0].message, 409)
-    receipt = Receipt(source_id=source.id, received_at=now, request=request, proof=proof)
-    stored = msgspec.convert(await hub.ask("intake", "put", receipt=receipt, events=good), Appended)
+    receipt = Receipt(source_id=source.id, received_at=by.now, request=request, proof=proof)
+    stored = msgspec.convert(await by.hub.ask("intake", "put", receipt=receipt, events=good), Appended)
     places = iter(stored.places)
     entries: list[PutEntry] = []
     for words, one in zip(events, found, strict=True):
@@ -91,14 +88,6 @@ async def put_events(
     if all(entry.error is CONFLICT for entry in entries):
         raise RpcError(CONFLICT.code, CONFLICT.message, 409)
     return entries
-
-
-def own_bus(hub: Hub, account: Account, name: str) -> Bus:
-    """Return the account's bus of this name; any other is not found."""
-    for _, bus in hub.objects.find(Bus, app_id=account.id, limit=BUSES_MOST):
-        if bus.name == name:
-            return bus
-    raise RpcError("EventBusNotExist", "The specified event bus does not exist.", 409)
 
 
 def _decoded(content: bytes, source: Source) -> Event | PutError:
