@@ -11,6 +11,7 @@ from northbound.model.alarm import Alarm, AlarmFilter, AlarmPlace
 from northbound.model.app import ApiKey, Registry
 from northbound.model.delivery import Attempt, Delivery, DeliveryState, Exchange, Lane, NextStep
 from northbound.model.event import Event
+from northbound.model.figures import Backlog, LossCount
 from northbound.model.history import HistoryHit, HistoryQuery
 from northbound.model.log import Appended, Logged, Receipt
 from northbound.model.registry import Drop, Kind, Object, Put
@@ -392,24 +393,6 @@ class RoomView(Protocol):
     ) -> list[tuple[Position, str, Room]]:
         """Return up to *limit* room instances that hold recordings, the newest instances first, after a position."""
         ...
-
-
-class LossCount(msgspec.Struct, frozen=True, kw_only=True):
-    """What an endpoint's wire could not carry (`lost`), got made up (`invented`) or has no word for (`no_word`)."""
-
-    endpoint_id: str
-    kind: str
-    what: str
-    event_type: str
-    count: int
-
-
-class Backlog(msgspec.Struct, frozen=True, kw_only=True):
-    """What waits for one endpoint."""
-
-    endpoint_id: str
-    waiting: int
-    oldest_at: datetime
 
 
 class FigureView(Protocol):

@@ -158,7 +158,7 @@ class SourceChange(Given, frozen=True, kw_only=True):
     options: dict[str, Any] | UnsetType = UNSET
     public_url: Url | UnsetType = UNSET
     ack_budget_ms: AckBudget | UnsetType = UNSET
-    room_list: RoomListGiven | None | UnsetType = UNSET
+    room_list: RoomListGiven | UnsetType | None = UNSET
     state: Switch | UnsetType = UNSET
 
 
