@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import socket
-import statistics
 import threading
 import time
 from datetime import timedelta
@@ -12,7 +11,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
-from serving import CHUNKED, HOST, POST, answer, everything, post, running, statuses
+from serving import CHUNKED, HOST, POST, SHORT, Hub, answer, everything, post, running, statuses
 
 from northbound.model.wire import Request, Response
 from northbound.web.guard import Limits
@@ -61,6 +60,11 @@ SHAPES = {
 }
 
 
+def timed_out(hub: Hub) -> int:
+    """Return how many clients the deadlines ended."""
+    return sum(count for code, count in hub.server.gate.refusals.items() if code.endswith("_deadline"))
+
+
 @pytest.mark.parametrize("cut", [False, True], ids=["at once", "in parts"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_smuggling_shapes_get_400_and_close(hub, shape, cut):
@@ -68,14 +72,14 @@ def test_smuggling_shapes_get_400_and_close(hub, shape, cut):
     if cut and shape == "a body longer than its length":
         pytest.skip("what comes after an answered request is the next one")
     middle = len(said) // 2
-    before = time.monotonic()
+    before = timed_out(hub)
 
     got = hub.say(said[:middle], said[middle:]) if cut else hub.say(said)
 
     assert hub.calls == []
     assert statuses(got) == [400]
     assert b"connection: close" in got
-    assert time.monotonic() - before < 2
+    assert timed_out(hub) == before  # its shape was refused; no deadline had to end it
 
 
 def test_connect_is_refused(hub):
@@ -164,11 +168,9 @@ def test_dripping_is_ended_by_the_deadline(hub, name):
     head, drops, expected = DRIPS[name]
     with hub.connect() as client:
         client.sendall(head)
-        before = time.monotonic()
 
-        got = drip(client, drops)
+        got = drip(client, drops)  # fails unless the server ends it long before the last drop
 
-    assert time.monotonic() - before < 1.5
     assert (expected, []) == (statuses(got), hub.calls)
 
 
@@ -184,31 +186,64 @@ SILENCE = {
 @pytest.mark.parametrize("name", SILENCE)
 def test_silence_is_ended_by_the_deadline(hub, name):
     said, expected = SILENCE[name]
-    before = time.monotonic()
+    before = timed_out(hub)
 
     got = hub.say(said)
 
     assert expected == statuses(got)
-    assert 0.2 < time.monotonic() - before < 1.5
+    assert expected.count(408) == timed_out(hub) - before
+
+
+@pytest.mark.parametrize("said", [b"", b"P", POST + b"X"])
+def test_silence_before_the_deadline_ends_nothing(said):
+    limits = Limits(header_deadline=timedelta(minutes=9), idle_deadline=timedelta(minutes=9))
+    with running(limits) as hub, hub.connect() as client:
+        client.sendall(said)
+        client.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            client.recv(1)
+
+
+def test_idle_connections_are_all_ended_by_the_deadline():
+    with running() as hub, contextlib.ExitStack() as stack:
+        idle = [stack.enter_context(hub.connect()) for _ in range(300)]
+        for client in idle[::2]:
+            with contextlib.suppress(OSError):  # a slow machine may have ended it already
+                client.sendall(b"POST /in/s")
+
+        assert all(statuses(everything(one)) in ([], [408]) for one in idle)
+
+
+def calls_beside(idle_count: int) -> int:
+    """Return how many functions the server calls for 100 requests of one client beside idle connections."""
+    counted = [0]
+
+    def count(frame, event, argument) -> None:
+        counted[0] += event in ("call", "c_call")
+
+    threading.setprofile(count)  # of the threads that start from now on: the server's
+    try:
+        with running(Limits(header_deadline=timedelta(minutes=9))) as hub, contextlib.ExitStack() as stack:
+            for number in range(idle_count):
+                one = stack.enter_context(hub.connect())
+                one.sendall(b"POST /in/s" if number % 2 else b"P")
+            client = stack.enter_context(hub.connect())
+            client.sendall(post(b"abc"))  # answered after what the idle ones cost when they came
+            assert answer(client)[0] == 200
+            before = counted[0]
+            for _ in range(100):
+                client.sendall(post(b"abc"))
+                assert answer(client)[0] == 200
+            return counted[0] - before
+    finally:
+        threading.setprofile(None)
 
 
 def test_idle_connections_do_not_slow_healthy_ones():
-    limits = Limits(header_deadline=timedelta(seconds=0.7), idle_deadline=timedelta(seconds=0.7))
-    with running(limits) as hub, contextlib.ExitStack() as stack:
-        idle = [stack.enter_context(hub.connect()) for _ in range(300)]
-        for client in idle[::2]:
-            client.sendall(b"POST /in/s")
-        client = stack.enter_context(hub.connect())
-        took = []
-        for _ in range(200):
-            before = time.perf_counter()
-            client.sendall(post(b"abc"))
-            assert answer(client)[0] == 200
-            took.append(time.perf_counter() - before)
-        assert statistics.median(took) < 0.01
-        client.sendall(post(b"abc", b"Connection: close"))
-        time.sleep(0.7)
-        assert all(statuses(everything(one)) in ([], [408]) for one in idle)
+    """I11: a request costs the same work however many connections are idle beside it."""
+    alone, crowded = calls_beside(0), calls_beside(300)
+
+    assert crowded < 1.5 * alone
 
 
 def test_a_pipeliner_that_never_reads_is_stopped_and_cut():
@@ -223,7 +258,7 @@ def test_a_pipeliner_that_never_reads_is_stopped_and_cut():
         client.settimeout(0.05)
         one = b"GET /in/s/t HTTP/1.1\r\nHost: a\r\n\r\n"
         batch, sent, stopped, before = one * 10, 0, 0, resident()
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60  # to give up; the server's own is a quarter of a second
         cut = False
         while time.monotonic() < deadline and not cut:
             try:
@@ -255,13 +290,16 @@ def test_a_client_that_stops_reading_one_large_answer_is_cut():
         assert len(everything(client)) < 20_000_000
 
 
-def test_an_early_reply_closes_though_the_client_stays(hub):
-    with hub.connect() as client:
+def test_an_early_reply_closes_though_the_client_stays():
+    """Though nothing else would: every other deadline is far away."""
+    far = timedelta(minutes=9)
+    limits = Limits(linger_deadline=SHORT, body_deadline=far, header_deadline=far, idle_deadline=far)
+    with running(limits) as hub, hub.connect() as client:
+        client.settimeout(60)
         client.sendall(b"POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 500\r\n\r\nabc")
-        before = time.monotonic()
 
         assert statuses(everything(client, patient=True)) == [404]
-        assert time.monotonic() - before < 1
+        assert timed_out(hub) == 0
 
 
 # --- numbers ---------------------------------------------------------------------------------------------------------
@@ -271,7 +309,7 @@ def test_pending_work_is_bounded_by_number():
     release = threading.Event()
 
     async def held(request: Request) -> Response:
-        await asyncio.to_thread(release.wait, 5)
+        await asyncio.to_thread(release.wait, 60)
         return Response.text(200, "ok")
 
     with running(Limits(pending_requests=2), handle=held) as hub, contextlib.ExitStack() as stack:
@@ -280,14 +318,11 @@ def test_pending_work_is_bounded_by_number():
             client.sendall(post(b"abc", b"Connection: close"))
         while len(hub.calls) < 2:
             time.sleep(0.005)
-        before = time.monotonic()
-        refused = hub.say(post(b"abc", b"Connection: close"))
-        took = time.monotonic() - before
+        refused = hub.say(post(b"abc", b"Connection: close"))  # while both places are held
         release.set()
 
         assert statuses(refused) == [503]
         assert b"\r\nretry-after: 1\r\n" in refused
-        assert took < 0.2
         assert [statuses(everything(client)) for client in clients] == [[200], [200]]
         assert statuses(hub.say(post(b"abc", b"Connection: close"))) == [200]
         assert (hub.app.pending, hub.app.pending_bytes) == (0, 0)
