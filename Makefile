@@ -60,7 +60,7 @@ setup-dev:
 	@tools/env.sh requirements/dev.txt
 
 lock:                 ## pin anew what requirements/*.in ask for
-	@for name in run dev; do python3 -m piptools compile --quiet --generate-hashes --allow-unsafe --strip-extras \
+	@for name in run dev sdk-eventbridge; do python3 -m piptools compile --quiet --generate-hashes --allow-unsafe --strip-extras \
 	  --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links -o requirements/$$name.txt requirements/$$name.in; done
 
 clean:

@@ -1,0 +1,339 @@
+"""EventBridge's data plane, as customers' programs call it: every action, every refusal, and the loop to a target."""
+
+import hmac
+import itertools
+import json
+import time
+from base64 import b64encode
+from collections.abc import Iterator
+from email.utils import formatdate
+from hashlib import md5
+from http.client import HTTPConnection
+from typing import Any
+
+import pytest
+
+import independent_signatures as independent
+from e2e.receiver import Receiver, wait_until
+from sdk.customer import Customer
+from sdk.plane_client import NAME, SIGNATURE, Driver, Plane, Refused
+from sdk.table import Record
+
+NUMBERS = itertools.count(1)
+PATTERN = json.dumps({"source": ["acs.demo"], "type": [{"prefix": "demo:"}], "data": {"n": [1, 2]}})
+SDK = {"sdk": NAME, "signature": SIGNATURE}
+
+
+@pytest.fixture(scope="module")
+def driver() -> Iterator[Driver]:
+    with Driver() as driver:
+        yield driver
+
+
+@pytest.fixture
+def plane(driver: Driver, customer: Customer) -> Plane:
+    return Plane(driver, customer)
+
+
+def event(**more: Any) -> dict[str, Any]:
+    number = next(NUMBERS)
+    words = {"id": f"e-{number}", "source": "acs.demo", "type": "demo:order", "data": json.dumps({"n": 1})}
+    return words | more
+
+
+def target(receiver: Receiver, name: str, **more: Any) -> dict[str, Any]:
+    params = [{"ResourceKey": "Body", "Form": "ORIGINAL"}]
+    return {"Id": "t1", "Type": "http", "Endpoint": receiver.url(name), "ParamList": params, **more}
+
+
+# --- actions ---------------------------------------------------------------------------------------------------------
+
+
+def test_buses_are_made_found_and_removed(record: Record, plane: Plane) -> None:
+    with record("createEventBus", **SDK):
+        made = plane.call("create_event_bus", "CreateEventBusRequest", EventBusName="demo", Description="说明")
+        assert made["EventBusARN"].endswith(f":{plane.customer.account_id}:eventbus/demo")
+        assert made["ResourceOwnerAccountId"] == plane.customer.account_id
+    with record("getEventBus", **SDK):
+        found = plane.call("get_event_bus", "GetEventBusRequest", EventBusName="demo")
+        assert (found["EventBusName"], found["Description"]) == ("demo", "说明")
+        assert abs(found["CreateTimestamp"] / 1000 - time.time()) < 600
+    with record("listEventBuses", **SDK):
+        first = plane.call("list_event_buses", "ListEventBusesRequest", Limit=1)
+        second = plane.call("list_event_buses", "ListEventBusesRequest", Limit=1, NextToken=first["NextToken"])
+        assert [one["EventBuses"][0]["EventBusName"] for one in (first, second)] == ["default", "demo"]
+        assert (first["Total"], second["NextToken"]) == (2, "")
+    with record("deleteEventBus", **SDK):
+        plane.call("delete_event_bus", "DeleteEventBusRequest", EventBusName="demo")
+        with pytest.raises(Refused) as caught:
+            plane.call("get_event_bus", "GetEventBusRequest", EventBusName="demo")
+        assert caught.value.code == "EventBusNotExist"
+
+
+def test_rules_are_made_changed_and_removed(record: Record, plane: Plane, receiver: Receiver) -> None:
+    rule = {"EventBusName": "default", "RuleName": "r1"}
+    with record("createRule", **SDK):
+        made = plane.call(
+            "create_rule", "CreateRuleRequest", Description="d", Status="ENABLE", FilterPattern=PATTERN,
+            Targets=[target(receiver, "aliyun_cvc-rules")], **rule,
+        )  # fmt: skip
+        assert made["RuleARN"].endswith("eventbus/default/rule/r1")
+    with record("getRule", **SDK):
+        found = plane.call("get_rule", "GetRuleRequest", **rule)
+        assert (found["FilterPattern"], found["Status"], found["Description"]) == (PATTERN, "ENABLE", "d")
+        assert found["Targets"][0]["Endpoint"] == receiver.url("aliyun_cvc-rules")
+    with record("listRules", **SDK):
+        listed = plane.call("list_rules", "ListRulesRequest", EventBusName="default", RuleNamePrefix="r")
+        assert [one["RuleName"] for one in listed["Rules"]] == ["r1"]
+    with record("disableRule", **SDK):
+        plane.call("disable_rule", "DisableRuleRequest", **rule)
+        assert plane.call("get_rule", "GetRuleRequest", **rule)["Status"] == "DISABLE"
+    with record("enableRule", **SDK):
+        plane.call("enable_rule", "EnableRuleRequest", **rule)
+        assert plane.call("get_rule", "GetRuleRequest", **rule)["Status"] == "ENABLE"
+    with record("updateRule", **SDK):
+        plane.call("update_rule", "UpdateRuleRequest", FilterPattern="{}", **rule)
+        changed = plane.call("get_rule", "GetRuleRequest", **rule)
+        assert (changed["FilterPattern"], changed["Description"]) == ("{}", "d")
+        assert changed["Mtime"] >= found["Mtime"]
+    with record("deleteRule", **SDK):
+        plane.call("delete_rule", "DeleteRuleRequest", **rule)
+        assert plane.call("list_rules", "ListRulesRequest", EventBusName="default")["Rules"] == []
+
+
+def test_targets_are_added_and_removed(record: Record, plane: Plane, receiver: Receiver) -> None:
+    rule = {"EventBusName": "default", "RuleName": "r1"}
+    plane.call("create_rule", "CreateRuleRequest", FilterPattern="{}", Targets=[], **rule)
+    other = target(receiver, "aliyun_cvc-t2", Id="t2", ConcurrentConfig={"Concurrency": 3})
+    with record("createTargets", **SDK):
+        given = [target(receiver, "aliyun_cvc-t1"), other, target(receiver, "x", Id="t3", Type="fc")]
+        made = plane.call("create_targets", "CreateTargetsRequest", Targets=given, **rule)
+        assert (made["ErrorEntriesCount"], made["ErrorEntries"][0]["EntryId"]) == (1, "t3")
+    with record("listTargets", **SDK):
+        listed = plane.call("list_targets", "ListTargetsRequest", Limit=10, **rule)
+        assert [one["Id"] for one in listed["Targets"]] == ["t1", "t2"]
+        assert listed["Targets"][1]["ConcurrentConfig"]["Concurrency"] == 3
+    with record("deleteTargets", **SDK):
+        gone = plane.call("delete_targets", "DeleteTargetsRequest", TargetIds=["t1", "nowhere"], **rule)
+        assert [one["ErrorCode"] for one in gone["ErrorEntries"]] == ["EventTargetNotExist"]
+
+
+def test_a_pattern_is_tried(record: Record, plane: Plane) -> None:
+    with record("testEventPattern", **SDK):
+        for number, expected in ((1, True), (3, False)):
+            words = json.dumps({"source": "acs.demo", "type": "demo:x", "data": {"n": number}})
+            asked = {"Event": words, "EventPattern": PATTERN}
+            assert plane.call("test_event_pattern", "TestEventPatternRequest", **asked)["Result"] is expected
+
+
+def test_events_are_put_in_every_form(record: Record, plane: Plane) -> None:
+    with record("putEvents", **SDK):
+        first, typed, plain = event(), event(datacontenttype="application/json"), event(datacontenttype="text/plain")
+        told = plane.put(first, typed, plain)
+        assert (told["FailedEntryCount"], len(told["EntryList"])) == (0, 3)
+        assert [one["EventId"] for one in told["EntryList"]] == [first["id"], typed["id"], plain["id"]]
+    with record("putEvents", case="again, the same source and id", **SDK):
+        again = plane.put(first)
+        assert again["EntryList"][0]["TraceId"] == told["EntryList"][0]["TraceId"]
+    with record("putEvents", case="one event of three is wrong", **SDK):
+        mixed = plane.put(event(), event(source=" "), event())
+        assert mixed["FailedEntryCount"] == 1
+        assert mixed["EntryList"][1]["ErrorCode"] == "EventSourceInvalid"
+        assert mixed["EntryList"][2]["TraceId"]
+    with record("putEvents", case="same id, other content", **SDK) as row, pytest.raises(Refused) as caught:
+        plane.put(first | {"data": '{"n":2}'})
+    assert (row.result, caught.value.code) == ("ok", "EventIdConflict")
+
+
+# --- refusals --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("case", "how", "code"),
+    [
+        ("wrong key", {"access_key_id": "LTAInobody"}, "InvalidAccessKeyId.NotFound"),
+        ("wrong secret", {"access_key_secret": "wrong"}, "SignatureDoesNotMatch"),
+        ("stale date", {"date": "Fri, 02 Jan 2015 03:04:05 GMT"}, "InvalidTimeStamp.Expired"),
+    ],
+)
+def test_strangers_are_refused(record: Record, plane: Plane, case: str, how: dict[str, Any], code: str) -> None:
+    with record("putEvents", case=case, **SDK) as row:
+        with pytest.raises(Refused) as caught:
+            plane.put(event(), **how)
+        assert caught.value.code == code
+        row.result = caught.value.code
+    assert "EventBridgeError-" in caught.value.message
+
+
+def test_a_nonce_is_used_once(record: Record, plane: Plane) -> None:
+    asked = {"EventBusName": "default"}
+    plane.call("get_event_bus", "GetEventBusRequest", {"nonce": "once"}, **asked)
+    with record("getEventBus", case="replayed nonce", **SDK) as row:
+        with pytest.raises(Refused) as caught:
+            plane.call("get_event_bus", "GetEventBusRequest", {"nonce": "once"}, **asked)
+        assert caught.value.code == "SignatureNonceUsed"
+        row.result = caught.value.code
+
+
+@pytest.mark.parametrize(
+    ("case", "events", "code"),
+    [
+        ("more than one bus", ({}, {"bus": "other"}), "PutEventsRequestMoreThanOneEventBus"),
+        ("no such bus", ({"bus": "nowhere"},), "EventBusNotExist"),
+        ("event too large", ({"data": "x" * 262_144, "datacontenttype": "text/plain"},), "EventSizeExceed"),
+        ("too many events", ({},) * 17, "EventSizeExceed"),
+        ("batch too large", ({"data": "x" * 180_000, "datacontenttype": "text/plain"},) * 5, "EventSizeExceed"),
+        ("no id", ({"id": ""},), "EventIdEmpty"),
+        ("no type", ({"type": ""},), "EventTypeInvalid"),
+        ("unknown specversion", ({"specversion": "2.0"},), "EventSpecversionInvalid"),
+    ],
+)
+def test_what_cannot_be_put_is_refused(
+    record: Record, plane: Plane, case: str, events: tuple[dict[str, Any], ...], code: str
+) -> None:
+    before = plane.customer.hub.head()
+    with record("putEvents", case=case, **SDK) as row:
+        with pytest.raises(Refused) as caught:
+            plane.put(*(event(**one) for one in events))
+        assert caught.value.code == code
+        row.result = caught.value.code
+    assert plane.customer.hub.head() == before
+
+
+@pytest.mark.parametrize(
+    ("case", "call", "given", "code"),
+    [
+        ("bad pattern", "create_rule", {"FilterPattern": '{"source":"no list"}'}, "EventRuleFilterPatternInvalid"),
+        ("unknown key", "create_rule", {"FilterPattern": '{"sorce":["x"]}'}, "EventRuleFilterPatternInvalid"),
+        ("no bus", "create_rule", {"EventBusName": "nowhere", "FilterPattern": "{}"}, "EventBusNotExist"),
+        ("bad name", "create_rule", {"RuleName": "-x", "FilterPattern": "{}"}, "EventRuleNameInvalid"),
+        ("no rule", "get_rule", {"RuleName": "nowhere"}, "EventRuleNotExist"),
+        ("page too large", "list_rules", {"Limit": 1000}, "LimitSizeInvalid"),
+        ("name taken", "create_event_bus", {"EventBusName": "default"}, "EventBusAlreadyExist"),
+        ("bad bus name", "create_event_bus", {"EventBusName": "eventbridge-reserved-x"}, "EventBusNameInvalid"),
+        ("default bus", "delete_event_bus", {}, "EventBusNameInvalid"),
+    ],
+)
+def test_what_cannot_be_set_up_is_refused(
+    record: Record, plane: Plane, case: str, call: str, given: dict[str, Any], code: str
+) -> None:
+    name = "".join(part.capitalize() for part in call.split("_"))
+    asked = {"EventBusName": "default", "RuleName": "r1"} | given
+    with record(name[0].lower() + name[1:], case=case, **SDK) as row:
+        with pytest.raises(Refused) as caught:
+            plane.call(call, f"{name}Request", **asked)
+        assert caught.value.code == code
+        row.result = caught.value.code
+
+
+def test_another_accounts_bus_is_not_there(record: Record, plane: Plane, new_customer: Any) -> None:
+    """T1: in the same words as a bus that nobody has."""
+    plane.call("create_event_bus", "CreateEventBusRequest", EventBusName="mine")
+    stranger = Plane(plane.driver, new_customer())
+    told: list[str] = []
+    with record("getEventBus", case="another account's", **SDK) as row:
+        for _ in range(2):
+            with pytest.raises(Refused) as caught:
+                stranger.call("get_event_bus", "GetEventBusRequest", EventBusName="mine")
+            told.append(caught.value.message.partition("] ")[2])
+            plane.call("delete_event_bus", "DeleteEventBusRequest", EventBusName="mine") if len(told) == 1 else None
+        row.result = caught.value.code
+    assert (told[0], row.result) == (told[1], "EventBusNotExist")
+
+
+# --- other clients ---------------------------------------------------------------------------------------------------
+
+
+def signed(customer: Customer, path: str, **more: str) -> dict[str, str]:
+    """Return the headers of a call as the vendor's rules say, without any client of theirs."""
+    headers = {
+        "content-type": "application/cloudevents-batch+json",
+        "date": formatdate(usegmt=True),
+        "x-acs-signature-method": "HMAC-SHA1",
+        "x-acs-signature-nonce": f"own-{next(NUMBERS)}-{time.time()}",
+        "x-acs-signature-version": "1.0",
+    } | more
+    own = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers) if name.startswith("x-acs"))
+    text = f"POST\n{headers.get('content-md5', '')}\n{headers['content-type']}\n{headers['date']}\n{own}{path}"
+    code = b64encode(hmac.digest(customer.access_key_secret.encode(), text.encode(), "sha1")).decode()
+    return headers | {"authorization": f"acs:{customer.access_key_id}:{code}"}
+
+
+def sent(customer: Customer, body: bytes, *, in_parts: int = 0, **more: str) -> tuple[int, dict[str, Any]]:
+    """Put *body*; *in_parts* of so many bytes each, with no length told, as the npm client does."""
+    connection = HTTPConnection(customer.address, timeout=10)
+    parts = [body[at : at + in_parts] for at in range(0, len(body), in_parts)] if in_parts else None
+    content: Any = iter(parts) if parts else body
+    try:
+        path = "/openapi/putEvents"
+        connection.request("POST", path, content, signed(customer, path, **more), encode_chunked=bool(parts))
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+    finally:
+        connection.close()
+
+
+def own_event(**more: Any) -> dict[str, Any]:
+    words = {"id": f"o-{next(NUMBERS)}", "source": "acs.demo", "type": "demo:order", "aliyuneventbusname": "default"}
+    return words | more
+
+
+def test_a_chunked_body_and_a_single_event_are_taken(record: Record, customer: Customer) -> None:
+    with record("putEvents", sdk="@alicloud/eventbridge (npm), its wire", signature=SIGNATURE, case="chunked"):
+        one, other = own_event(data={"n": 1}), own_event(data_base64="eyJuIjoxfQ==", datacontenttype="application/json")
+        status, told = sent(customer, json.dumps([one, other]).encode(), in_parts=50)
+        assert (status, told["FailedEntryCount"], len(told["EntryList"])) == (200, 0, 2)
+    status, told = sent(customer, json.dumps(own_event()).encode())
+    assert (status, len(told["EntryList"])) == (200, 1)
+
+
+def test_a_body_is_proven_by_its_hash_alone(customer: Customer) -> None:
+    body = json.dumps([own_event()]).encode()
+    right = b64encode(md5(body, usedforsecurity=False).digest()).decode()
+    proofs = [sent(customer, body)[0], sent(customer, json.dumps([own_event()]).encode(), **{"content-md5": right})]
+
+    assert (proofs[0], proofs[1][0], proofs[1][1]["code"]) == (200, 400, "SignatureDoesNotMatch")
+    status, told = sent(customer, body, **{"content-md5": right})
+    assert (status, told["FailedEntryCount"]) == (200, 0)
+    status, shown = customer.hub.api("GET", f"/api/v1/events/{told['EntryList'][0]['TraceId']}")
+    assert (status, shown["receipt"]["proof"], shown["repeats"][0]["proof"]) == (200, "sender", "fresh")
+    assert dict(shown["receipt"]["request"]["headers"])["authorization"] == "***"
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[", b"[1]", b"\xff" * 9, b"[" * 100_000, b'{"id":"a","id":"b"}', b" " * 3_000_000, b'"\\ud83d"']
+)
+def test_no_body_breaks_anything(customer: Customer, body: bytes) -> None:
+    status, told = sent(customer, body)
+
+    assert (status, set(told)) == (409, {"code", "message", "requestId"})
+    assert told["code"] in {"JsonAttributeInvalid", "EventSizeExceed"}
+
+
+# --- the loop --------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_put_arrives_at_the_target_signed(record: Record, plane: Plane, receiver: Receiver) -> None:
+    """The client makes bus, rule and target; its event comes to the target, and the signature holds."""
+    name, hub = f"aliyun_cvc-loop{next(NUMBERS)}", plane.customer.hub
+    with record("putEvents", case="to an HTTP target", **SDK):
+        plane.call("create_event_bus", "CreateEventBusRequest", EventBusName="demo")
+        given = [target(receiver, name)]
+        rule = {"EventBusName": "demo", "RuleName": "r1", "FilterPattern": PATTERN, "Targets": given}
+        plane.call("create_rule", "CreateRuleRequest", **rule)
+        time.sleep(0.4)  # as for every change: delivery looks at what is set up four times a second
+        other = event(bus="demo", data='{"n":3}')
+        wanted = event(bus="demo", subject="订单", extensions={"own": "kept"})
+        told = plane.put(other, wanted)
+        wait_until(lambda: receiver.at(name), 20, lambda: f"the event\n{hub.tail()}")
+        hub.wait_idle()
+
+        (arrived,) = receiver.at(name)
+        body = json.loads(arrived.request.body)
+        assert (body["id"], body["data"], body["subject"], body["own"]) == (wanted["id"], {"n": 1}, "订单", "kept")
+        assert (body["aliyuneventbusname"], body["aliyunaccountid"]) == ("demo", plane.customer.account_id)
+        assert told["EntryList"][1]["TraceId"] in arrived.delivery
+        certificate = ("certificate", hub.folder.signing_certificate.read_bytes())
+        headers = {key.lower(): value for key, value in arrived.request.headers}
+        signed = independent.Signed(receiver.url(name), headers, arrived.request.body, [certificate], {})
+        assert independent.aliyun_cvc(signed)
