@@ -137,6 +137,7 @@ def test_removed_keys_stop_at_once(site: Site):
 
 
 WHOLE: dict[str, Any] = {  # bodies of operations that refuse an empty one before they look
+    "put_avd_half": {"url": "https://there.test"},
     "create_admission": {"uid": "u"},
     "check_admission": {"uid": "u", "expire_time": 1767326645000, "sign": "AAAA"},
 }
@@ -146,7 +147,7 @@ def foreign_calls(of: SimpleNamespace) -> list[tuple[str, str, Any]]:
     """Every operation that can name something, naming what belongs to *of*."""
     app, source, endpoint = of.app["id"], of.source["id"], of.endpoint["id"]
     paths = {"apps": app, "sources": source, "endpoints": endpoint, "subscriptions": of.subscription["id"],
-             "call-apps": of.call_app}  # fmt: skip
+             "call-apps": of.call_app, "avd-settings": app}  # fmt: skip
     calls: list[tuple[str, str, Any]] = []
     for one in OPERATIONS:
         if one.role is Role.OPEN or "{" not in one.path:
@@ -156,8 +157,9 @@ def foreign_calls(of: SimpleNamespace) -> list[tuple[str, str, Any]]:
             "key": of.room_key,
             "number": of.numbers[0],
             "dialect": "avd",
+            "half": "master",
         }
-        body = WHOLE.get(one.id, {}) if one.method in {"POST", "PATCH"} else None
+        body = WHOLE.get(one.id, {}) if one.method in {"POST", "PUT", "PATCH"} else None
         calls.append((one.method, filled(one, **values), body))
     pattern = {"pattern": {}, "endpoint_ids": [endpoint]}
     calls += [
@@ -241,15 +243,19 @@ def test_secrets_are_in_no_answer_but_the_first(site: Site):
     site.call("PATCH", f"apps/{one.app['id']}", {"app_key": CANARY}, if_match="*")
     account = site.call("POST", "accounts", {"name": "careful"}).json
     call_app = site.made("call-apps", {"app_id": one.app["id"], "name": "careful"})
+    site.call("PUT", f"avd-settings/{one.app['id']}/master", {"url": "https://there.test", "check_code_key": CANARY})
+    room_list = {"room_list": {"url": "https://there.test", "key": CANARY}}
+    site.call("PATCH", f"sources/{one.source['id']}", room_list, if_match="*")
     paths = {"apps": one.app["id"], "accounts": account["id"], "sources": one.source["id"],
-             "call-apps": call_app["id"],
+             "call-apps": call_app["id"], "avd-settings": one.app["id"],
              "endpoints": one.endpoint["id"], "subscriptions": one.subscription["id"],
              "events": one.event_id}  # fmt: skip
 
     for operation in OPERATIONS:
         if operation.method != "GET" or operation.id in {"stream_events", "get_replay"}:
             continue
-        values = {"id": paths.get(operation.tag), "key": one.room_key, "number": one.numbers[0], "dialect": "avd"}
+        values = {"id": paths.get(operation.tag), "key": one.room_key, "number": one.numbers[0], "dialect": "avd",
+                  "half": "master"}  # fmt: skip
         reply = site.call("GET", filled(operation, **values) + ("?app_id=" + one.app["id"]) * ("daily" in operation.id))
         assert reply.status in {200, 503}, (operation.id, reply.body)
         assert CANARY.encode() not in reply.body, operation.id

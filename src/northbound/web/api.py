@@ -119,7 +119,7 @@ async def _tell_others(hub: Hub) -> None:
 
 
 async def _read_call(operation: Operation, hub: Hub, request: Request, key: ApiKey) -> Call[Any, Any]:
-    content = await _read_body(request) if operation.method in {"POST", "PATCH"} else b""
+    content = await _read_body(request) if operation.method in {"POST", "PUT", "PATCH"} else b""
     once_key = request.headers.get("idempotency-key")
     if once_key is not None and not (0 < len(once_key) <= ONCE_KEY_LENGTH):
         raise InvalidInput(f"Idempotency-Key has 1 to {ONCE_KEY_LENGTH} characters", field="Idempotency-Key")

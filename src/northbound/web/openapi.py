@@ -94,7 +94,7 @@ def _headers(operation: Operation) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     if operation.id.startswith("create_") or operation.id == "test_endpoint":
         found.append({"name": "Idempotency-Key", "in": "header", "required": False, "schema": text})
-    if operation.method in {"PATCH", "DELETE"} and operation.id != "delete_key":
+    if operation.method in {"PUT", "PATCH", "DELETE"} and operation.id != "delete_key":
         found.append({"name": "If-Match", "in": "header", "required": operation.is_conditional, "schema": text})
     return found
 

@@ -6,7 +6,8 @@ from enum import StrEnum
 from typing import Any
 
 from northbound.web.call import Answer, Call
-from northbound.web.doors import call_apps
+from northbound.web.doors import avd_settings, call_apps
+from northbound.web.doors import avd_shapes as v
 from northbound.web.resources import (
     accounts,
     alarms,
@@ -117,6 +118,22 @@ def _patch(name: str, path: str, run: Any, body: Any, answer: Any, en: str, zh: 
         errors=errors,
         changes=True,
         is_conditional=True,
+    )
+
+
+def _put(name: str, path: str, run: Any, body: Any, answer: Any, en: str, zh: str) -> Operation:
+    return Operation(
+        id=name,
+        method="PUT",
+        path=BASE + path,
+        run=run,
+        body=body,
+        answer=answer,
+        en=en,
+        zh=zh,
+        role=Role.ADMIN,
+        errors=("not_found", "conflict", "stale", "if_match_required", "blocked_address"),
+        changes=True,
     )
 
 
@@ -245,6 +262,17 @@ _CALL_APPS = (
           m.AdmissionVerdict, "Tell whether an admission is good", "校验通话准入签名", role=Role.READER),
 )  # fmt: skip
 
+_AVD = (
+    _get("get_avd_settings", "/avd-settings/{id}", avd_settings.shown, v.SettingsShown,
+         "Show an app's 3T settings, both halves", "查看应用的叁体北向接口设置（两部分）"),
+    _get("get_avd_half", "/avd-settings/{id}/{half}", avd_settings.half_shown, v.HalfShown,
+         "Show one half: media_server or master", "查看其中一部分：media_server 或 master"),
+    _put("put_avd_half", "/avd-settings/{id}/{half}", avd_settings.put_half, v.HalfGiven, v.HalfShown,
+         "Set up one half, or change it with If-Match", "设置其中一部分；修改时需 If-Match"),
+    _delete("delete_avd_half", "/avd-settings/{id}/{half}", avd_settings.remove_half,
+            "Remove one half and what it made", "删除其中一部分及其创建的对象"),
+)  # fmt: skip
+
 _EVENTS = (
     _get("list_events", "/events", events.listed, Page[e.EventShown], "Find events, newest first",
          "查找事件，新的在前", query=e.EventQuery),
@@ -316,6 +344,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *_ENDPOINTS,
     *_SUBSCRIPTIONS,
     *_CALL_APPS,
+    *_AVD,
     *_EVENTS,
     *_DELIVERIES,
     *_REST,
