@@ -1,6 +1,7 @@
 """Commands that make what a vendor's own client needs: an account with its AccessKey pair, an app with its AppKey."""
 
-from typing import Annotated
+from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -8,6 +9,7 @@ from northbound.cli.client import ApiKey, Server, connect
 from northbound.cli.output import AsJson, out, print_json, shown
 from northbound.cli.settings import DataFolder
 
+AccountId = Annotated[str, typer.Argument(help="Id of the account, 16 digits.")]
 Region = Annotated[str, typer.Option(help="Region named in answers and ARNs.")]
 Zone = Annotated[str, typer.Option("--time-zone", help="Zone of the account's days, such as Asia/Shanghai.")]
 
@@ -30,6 +32,40 @@ def account_create(
     out().print(f"account            {shown(made['id'])} ({shown(made['name'])})")
     out().print(f"access_key_id      {shown(made['access_key_id'])}")
     out().print(f"access_key_secret  {shown(made['access_key_secret'])}   (shown this once; keep it)")
+
+
+def meeting_push(
+    account: AccountId,
+    on: Annotated[bool, typer.Option("--on/--off", help="Turn it on or off.")] = True,
+    server: Server = None,
+    key: ApiKey = None,
+    data: DataFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Turn meeting message push on or off: what the account's apps tell is put on its default event bus."""
+    target = f"/accounts/{quote(account, safe='')}/meeting-push/{'enable' if on else 'disable'}"
+    _print_account(connect(server, key, data).call("POST", target), as_json=as_json)
+
+
+def account_grant(
+    account: AccountId,
+    server: Server = None,
+    key: ApiKey = None,
+    data: DataFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give the account's own keys the right to turn meeting message push on."""
+    target = f"/accounts/{quote(account, safe='')}/grants"
+    _print_account(connect(server, key, data).call("POST", target, {"grant": "link_services"}), as_json=as_json)
+
+
+def _print_account(account: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(account)
+        return
+    out().print(f"account       {shown(account['id'])} ({shown(account['name'])})")
+    out().print(f"meeting_push  {'on' if account['meeting_push'] else 'off'}")
+    out().print(f"grants        {shown(', '.join(account['grants']) or 'none')}")
 
 
 def app_create(

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Protocol, runtime_checkable
 from urllib.parse import quote_from_bytes, unquote_to_bytes
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
@@ -172,6 +173,16 @@ def check_options(dialect: Dialect, options: Options) -> None:
         if not option.choices and type(value) is not type(option.default):
             wanted = type(option.default).__name__
             raise InvalidInput(f"option {name} is a {wanted}", field=f"options.{name}")
+        if name == "zone" and value and zone_named(str(value)) is None:
+            raise InvalidInput("option zone is the name of a time zone, such as Asia/Shanghai", field="options.zone")
+
+
+def zone_named(name: str) -> ZoneInfo | None:
+    """Return the time zone of that name, None when there is none."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: a folder's name
+        return None
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------

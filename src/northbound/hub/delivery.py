@@ -68,7 +68,7 @@ class Delivering:
         stopped = self._store.stopped()
         self.table = build_table(registry)
         self._endpoints = {}
-        for one in registry.endpoints:
+        for one in self.table.endpoints.values():
             resolved = with_keys(one, apps.get(one.app_id), self._dialects[one.dialect], self._hub_key)
             if one.id in stopped and one.state is EndpointState.ENABLED:
                 resolved = replace(resolved, state=EndpointState.GONE)

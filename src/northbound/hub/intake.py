@@ -22,6 +22,7 @@ from northbound.hub.meters import AlarmMeter
 from northbound.hub.process import RegistryWatch, run_process
 from northbound.hub.system import Doorbell, Folder, SystemClock
 from northbound.logic.addresses import AllowList
+from northbound.logic.customers import source_options
 from northbound.logic.keys import verifying_keys
 from northbound.model.app import Registry, Source
 from northbound.model.errors import StoreFailed
@@ -51,8 +52,13 @@ class Intake:
     def on_registry(self, registry: Registry) -> None:
         """Take over a changed registry, keys resolved."""
         apps = {one.id: one for one in registry.apps}
+        accounts = {one.app_id: one for one in registry.accounts}
         self._sources = {
-            one.id: replace(one, keys=verifying_keys(one, apps.get(one.app_id), self._dialects[one.dialect]))
+            one.id: replace(
+                one,
+                keys=verifying_keys(one, apps.get(one.app_id), self._dialects[one.dialect]),
+                options=source_options(one, accounts),
+            )
             for one in registry.sources
         }
 

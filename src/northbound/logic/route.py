@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 import msgspec
 
-from northbound.dialects.base import Dialect, Options
+from northbound.dialects.base import Dialect, Options, zone_named
+from northbound.logic.customers import BUS_WIRE, bus_options, of_accounts
 from northbound.logic.derive import OURS, Step
 from northbound.logic.fill import fill_for
 from northbound.logic.match import ANY_KEY, CLOUD_EVENT_KEYS, Pattern, compile_pattern
@@ -22,15 +24,20 @@ from northbound.model.wire import Proof
 
 NEUTRAL = "standard"
 DEFAULT_BUS = "default"
+NOTHING_SET: Options = MappingProxyType({})
 NEUTRAL_KEYS = CLOUD_EVENT_KEYS | {"nbdialect", "nbseq", "nbroom"}  # the attributes our own view adds
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """One enabled subscription, its pattern compiled, and the endpoints it targets."""
+    """One enabled subscription, its pattern compiled, and the endpoints it targets.
+
+    `options` say how its view tells an event: a rule on a bus sees it in its account's words (rulings 8, 14).
+    """
 
     subscription: Subscription
     pattern: Pattern
     endpoints: tuple[Endpoint, ...]
+    options: dict[str, Any] = {}
 
 
 class Loss(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,11 +86,13 @@ class RoutingTable(msgspec.Struct, frozen=True, kw_only=True):
 
 def build_table(registry: Registry) -> RoutingTable:
     """Compile *registry*; a subscription whose pattern does not compile (older rules) matches nothing."""
-    endpoints = {one.id: one for one in registry.endpoints}
+    endpoints = {one.id: one for one in of_accounts(registry.endpoints, registry.accounts)}
+    said = {one.id: bus_options(one) for one in registry.accounts}
+    on_bus = {bus.id: said[bus.account_id] for bus in registry.buses if bus.account_id in said}
     typed: dict[str, dict[str, dict[str, list[Route]]]] = {}
     untyped: dict[str, list[Route]] = {}
     for subscription in registry.subscriptions:
-        route = _route_of(subscription, endpoints)
+        route = _route_of(subscription, endpoints, on_bus)
         if route is None:
             continue
         scope = subscription.bus_id or subscription.app_id
@@ -120,10 +129,7 @@ def _scopes(registry: Registry) -> dict[str, tuple[str, ...]]:
 
 
 def _zone(name: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError):  # refused when it is set; an old row must not stop routing
-        return ZoneInfo("UTC")
+    return zone_named(name) or ZoneInfo("UTC")  # refused when it is set; an old row must not stop routing
 
 
 def compile_for(view: str, pattern: str) -> Pattern:
@@ -131,7 +137,9 @@ def compile_for(view: str, pattern: str) -> Pattern:
     return compile_pattern(pattern, keys=NEUTRAL_KEYS if view == NEUTRAL else ANY_KEY)
 
 
-def _route_of(subscription: Subscription, endpoints: Mapping[str, Endpoint]) -> Route | None:
+def _route_of(
+    subscription: Subscription, endpoints: Mapping[str, Endpoint], on_bus: Mapping[str, dict[str, Any]]
+) -> Route | None:
     if subscription.state != "enabled":
         return None
     try:
@@ -142,7 +150,8 @@ def _route_of(subscription: Subscription, endpoints: Mapping[str, Endpoint]) -> 
     found = tuple(
         endpoints[name] for name in ids if name in endpoints and endpoints[name].app_id == subscription.app_id
     )
-    return Route(subscription=subscription, pattern=pattern, endpoints=found) if found else None
+    options = on_bus.get(subscription.bus_id, {}) if subscription.view == BUS_WIRE else {}
+    return Route(subscription=subscription, pattern=pattern, endpoints=found, options=options) if found else None
 
 
 class Said:
@@ -153,11 +162,11 @@ class Said:
         self.fill: Fill = fill_for(step, app)
         self._dialects = dialects
         self._views: dict[Any, tuple[View, ...]] = {}
-        self._matched: dict[str, Any] = {}
+        self._matched: dict[Any, Any] = {}
 
     def in_dialect(self, name: str, options: Options) -> tuple[View, ...]:
         """Return the views of the step's event in dialect *name*."""
-        key = (name, *sorted(options.items())) if options else name
+        key = _key(name, options)
         if key not in self._views:
             self._views[key] = self._dialects[name].view(self.step.logged.event, self.fill, options)
         return self._views[key]
@@ -166,12 +175,13 @@ class Said:
         """Return why dialect *name* does not say the event, None when it has no word for it."""
         return self._dialects[name].unsaid(self.step.logged.event, self.fill)
 
-    def as_matched(self, name: str) -> Any | None:
+    def as_matched(self, name: str, options: Options = NOTHING_SET) -> Any | None:
         """Return the event as a rule over view *name* sees it (ruling 8), None when the wire has no word for it."""
-        if name not in self._matched:
-            views = self.in_dialect(name, {})
-            self._matched[name] = msgspec.json.decode(views[0].words) if views else None
-        return self._matched[name]
+        key = _key(name, options)
+        if key not in self._matched:
+            views = self.in_dialect(name, options)
+            self._matched[key] = msgspec.json.decode(views[0].words) if views else None
+        return self._matched[key]
 
     def type_in(self, view: str) -> Any:
         """Return the word `type` as *view* has it; empty where there is none."""
@@ -183,6 +193,10 @@ class Said:
         except Exception:  # noqa: BLE001 - a dialect's fault is told where its endpoints would be sent the event
             return ""
         return words.get("type", "") if words else ""
+
+
+def _key(name: str, options: Options) -> Any:
+    return (name, *sorted(options.items())) if options else name
 
 
 def route(
@@ -228,7 +242,7 @@ def _is_match(one: Route, said: Said, logged: Logged) -> bool:
         return False
     if not one.pattern.conditions:  # all there are words for: nothing of them needs to be looked at
         return bool(said.in_dialect(one.subscription.view, {}))
-    words = said.as_matched(one.subscription.view)
+    words = said.as_matched(one.subscription.view, one.options)
     return words is not None and one.pattern.matches(words)
 
 

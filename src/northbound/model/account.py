@@ -19,11 +19,20 @@ class Maker(StrEnum):
     AVD = "avd"  # the 3T interface's settings
 
 
+class Grant(StrEnum):
+    """What an account is allowed (ruling 16): a right of its own keys, or a link between services."""
+
+    LINK_SERVICES = "link_services"  # the right: its own keys may make the links below
+    MEETING_PUSH = "meeting_push"  # a link: what its apps tell is put on its default event bus
+
+
 class Account(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whose access keys sign calls; its apps name it by `App.account_id`.
 
     `id` is 16 digits, as in an ARN. `app_id` is the app that stands for the account itself: what is on its event
-    buses belongs to that app. `meeting_push` is the one switch of ruling 16 and needs the grant it is made with.
+    buses belongs to that app. `meeting_push` is the one switch of ruling 16, on since `meeting_push_since`, and needs
+    the grant it is made with. `options` are those of the buses' dialect that a rule's endpoint does not set itself;
+    `members` is how the daily statistic counts people (ruling 15): `distinct` or `joins`.
     """
 
     id: str
@@ -33,7 +42,10 @@ class Account(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     region: str = "cn-hangzhou"
     time_zone: str = "Asia/Shanghai"
     meeting_push: bool = False
-    grants: tuple[str, ...] = ()
+    meeting_push_since: datetime | None = None
+    grants: tuple[Grant, ...] = ()
+    options: dict[str, Any] = {}
+    members: str = "distinct"
 
 
 class AccessKey(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

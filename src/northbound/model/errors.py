@@ -12,6 +12,7 @@ HubError
 │   └── Stale           it is not what If-Match says any more         code "stale"
 ├── Unauthorized        no key, or a key we do not know               code "unauthorized"
 ├── Forbidden           the key may not do this                       code "forbidden"
+│   └── GrantMissing    the account lacks a grant that it needs first code "grant_missing"
 ├── TooManyTries        too many unknown keys from one address        code "too_many_tries"
 ├── Overloaded          bounded work is full, try again               code "overloaded"
 ├── StoreFailed         the database did not take it; nothing acked   code "store_failed"
@@ -100,6 +101,12 @@ class Forbidden(HubError):
     """The key is known and may not do this."""
 
     code = "forbidden"
+
+
+class GrantMissing(Forbidden):
+    """The account has not been granted what this needs; once it is, the same call works."""
+
+    code = "grant_missing"
 
 
 class TooManyTries(HubError):

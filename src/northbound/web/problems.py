@@ -9,6 +9,7 @@ from northbound.model.errors import (
     Conflict,
     DecodeError,
     Forbidden,
+    GrantMissing,
     HubError,
     InvalidInput,
     NotFound,
@@ -29,6 +30,7 @@ MEDIA_TYPE = "application/problem+json"
 STATUSES: dict[type[HubError], tuple[int, str]] = {  # subclasses before their base
     DecodeError: (400, "The request is not well-formed"),
     Unauthorized: (401, "No valid key"),
+    GrantMissing: (403, "A grant is missing"),
     Forbidden: (403, "Not allowed"),
     SignatureError: (403, "The signature is refused"),
     NotFound: (404, "Not found"),

@@ -15,7 +15,7 @@ Page: 接收会议状态消息推送 (seed 000); rulings 1 and 11-15. Slips of t
 
 import re
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any, ClassVar
 
 import msgspec
@@ -57,6 +57,7 @@ from northbound.dialects.base import (
     to_ms,
     vendor_retries,
     without_mark,
+    zone_named,
 )
 from northbound.model.app import Endpoint, RetryPolicy, RetryStrategy
 from northbound.model.delivery import Fill, View
@@ -171,6 +172,11 @@ class AliyunCvc(Dialect):
             choices=HALF_HOURS,
             says="the account's zone: of times without a zone, and of the times that we send",
             sure="inferred",
+        ),
+        Option(
+            name="zone",
+            default="",
+            says="the account's zone by name, such as Asia/Shanghai; takes the place of zone_offset",
         ),
         Option(
             name="subject",
@@ -436,7 +442,7 @@ WIRE_TIME = re.compile(
 )
 
 
-def _read_time(value: Any, account: timezone) -> datetime | None:
+def _read_time(value: Any, account: tzinfo) -> datetime | None:
     """Read an envelope's time: with an offset, Z or a zone's name behind it, or in the *account*'s zone."""
     found = WIRE_TIME.fullmatch(value) if isinstance(value, str) else None
     if found is None:
@@ -453,7 +459,11 @@ def _read_time(value: Any, account: timezone) -> datetime | None:
         return None
 
 
-def _offset(options: Options) -> timezone:
+def _offset(options: Options) -> tzinfo:
+    name: str = setting(DIALECT, options, "zone")
+    zone = zone_named(name) if name else None
+    if zone is not None:
+        return zone
     chosen: str = setting(DIALECT, options, "zone_offset")
     sign = -1 if chosen.startswith("-") else 1
     return timezone(sign * timedelta(hours=int(chosen[1:3]), minutes=int(chosen[4:6])))

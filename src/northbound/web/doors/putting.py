@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from northbound.dialects import dialect_named
+from northbound.dialects.base import Options
 from northbound.doors.events import (
     PutError,
     Words,
@@ -17,6 +18,7 @@ from northbound.doors.events import (
     source_of,
 )
 from northbound.doors.rpc import RpcError
+from northbound.logic.customers import source_options
 from northbound.logic.entry import write_event
 from northbound.model.app import Source
 from northbound.model.errors import DecodeError, StoreFailed
@@ -71,8 +73,9 @@ async def put_events(
     """
     bus = get_bus(by, bus_named(events, bus_name))
     source = by.hub.objects.get(Source, bus.source_id)[1]
+    options = source_options(source, {by.account.app_id: by.account})
     found: list[PutError | Event] = [
-        check_event(one) or _decoded(as_put(one, by.account, bus, by.now, address), source) for one in events
+        check_event(one) or _decoded(as_put(one, by.account, bus, by.now, address), source, options) for one in events
     ]
     good = [one for one in found if isinstance(one, Event)]
     if not good and isinstance(found[0], PutError):
@@ -90,11 +93,11 @@ async def put_events(
     return entries
 
 
-def _decoded(content: bytes, source: Source) -> Event | PutError:
+def _decoded(content: bytes, source: Source, options: Options) -> Event | PutError:
     """Return an event as the bus's dialect reads it, remembered by source and id."""
     dialect = dialect_named(source.dialect)
     try:
-        (event,) = dialect.decode(Request(method="POST", url="", body=content), source.options)
+        (event,) = dialect.decode(Request(method="POST", url="", body=content), options)
     except DecodeError as error:
         return PutError(code="JsonAttributeInvalid", message=error.message)
     words = msgspec.json.decode(content, type=Words)

@@ -6,23 +6,26 @@ from typing import Any
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from northbound.dialects import dialect_named
+from northbound.logic.customers import BUS_WIRE, OPTIONS, granted, revoked, switched_off, switched_on
 from northbound.logic.route import DEFAULT_BUS
-from northbound.model.account import AccessKey, Account, Bus
+from northbound.model.account import AccessKey, Account, Bus, Grant
 from northbound.model.app import App, Source
-from northbound.model.errors import Conflict, Forbidden
+from northbound.model.errors import Conflict, Forbidden, InvalidInput
 from northbound.model.registry import Put
 from northbound.web.call import Answer, Call, etag, not_found
 from northbound.web.resources.apps import check_zone
+from northbound.web.resources.sources import check_settings
 from northbound.web.shapes.accounts import (
     AccessKeyShown,
     AccountChange,
     AccountShown,
+    GrantWanted,
     NewAccount,
 )
 from northbound.web.shapes.pages import Nothing, Page, Paging, page_of, read_cursor
 
 KEYS_MOST = 5  # of one account; two are enough to change from one to the next
-BUS_DIALECT = "aliyun_cvc"  # an event bus speaks EventBridge, whatever the event
 
 
 async def listed(call: Call[Paging, Nothing]) -> Answer:
@@ -74,7 +77,7 @@ async def shown(call: Call[Nothing, Nothing]) -> Answer:
 
 
 async def change(call: Call[Nothing, AccountChange]) -> Answer:
-    """Change an account's name or time zone."""
+    """Change an account: its name, its time zone, how its buses say an event, how its statistic counts people."""
     revision, account = call.own(Account, call.path["id"])
     call.revision_for(revision)
     given = call.body
@@ -82,9 +85,61 @@ async def change(call: Call[Nothing, AccountChange]) -> Answer:
         account,
         name=account.name if given.name is UNSET else given.name,
         time_zone=account.time_zone if given.time_zone is UNSET else check_zone(given.time_zone),
+        options=account.options if given.options is UNSET else _options(given.options),
+        members=account.members if given.members is UNSET else given.members,
     )
     revision = call.put(account, revision)
     return Answer(content=show_account(revision, account), headers=(etag(revision),))
+
+
+def _options(given: dict[str, Any]) -> dict[str, Any]:
+    unknown = next((name for name in given if name not in OPTIONS), None)
+    if unknown is not None:
+        raise InvalidInput(f"an account's options are: {', '.join(OPTIONS)}", field=f"options.{unknown[:64]}")
+    check_settings(dialect_named(BUS_WIRE), given)
+    return given
+
+
+# --- the switch "meeting message push" (ruling 16) -------------------------------------------------------------------
+
+
+async def enable_push(call: Call[Nothing, Nothing]) -> Answer:
+    """Put what the account's apps tell on its default event bus; the grant that this needs is made with it.
+
+    A key for all apps has the right to make the grant. The account's own keys have it once it was granted.
+    """
+    revision, account = call.own(Account, call.path["id"])
+    return _kept(call, revision, account, switched_on(account, call.hub.clock.now(), may_link=call.key.app_id is None))
+
+
+async def disable_push(call: Call[Nothing, Nothing]) -> Answer:
+    """Stop putting what the account's apps tell on its default event bus; the grant stays."""
+    revision, account = call.own(Account, call.path["id"])
+    return _kept(call, revision, account, switched_off(account))
+
+
+async def grant(call: Call[Nothing, GrantWanted]) -> Answer:
+    """Grant an account something; the account's own keys cannot grant it to themselves."""
+    revision, account = call.own(Account, call.path["id"])
+    _for_all_apps(call)
+    return _kept(call, revision, account, granted(account, call.body.grant))
+
+
+async def revoke(call: Call[Nothing, Nothing]) -> Answer:
+    """Take a grant back; one that is in use is refused."""
+    revision, account = call.own(Account, call.path["id"])
+    _for_all_apps(call)
+    if call.path["grant"] not in account.grants:
+        not_found("grant", call.path["grant"])
+    call.put(revoked(account, Grant(call.path["grant"])), revision)
+    return Answer(status=204)
+
+
+def _kept(call: Call[Any, Any], revision: int, before: Account, after: Account) -> Answer:
+    """Store what changed, in one transaction with its audit entry; what did not, is not written."""
+    if after != before:
+        revision = call.put(after, revision)
+    return Answer(content=show_account(revision, after), headers=(etag(revision),))
 
 
 async def keys(call: Call[Nothing, Nothing]) -> Answer:
@@ -120,7 +175,7 @@ def new_bus(call: Call[Any, Any], account: Account, name: str) -> tuple[Bus, Sou
         id=call.new_id("src"),
         app_id=account.app_id,
         name=f"event bus {name}",
-        dialect=BUS_DIALECT,
+        dialect=BUS_WIRE,
         token=urlsafe_b64encode(hub.entropy.bytes(24)).decode(),
         created_at=now,
     )
@@ -145,7 +200,10 @@ def show_account(revision: int, account: Account) -> AccountShown:
         region=account.region,
         time_zone=account.time_zone,
         meeting_push=account.meeting_push,
+        meeting_push_since=account.meeting_push_since,
         grants=list(account.grants),
+        options=account.options,
+        members=account.members,
         revision=revision,
     )
 

@@ -1,10 +1,12 @@
 """Accounts and their access keys, as the API takes and shows them."""
 
 from datetime import datetime
+from typing import Any, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from northbound.model.account import Grant
 from northbound.web.shapes.setup import Given, Name, Text
 
 
@@ -21,10 +23,22 @@ class AccountChange(Given, frozen=True, kw_only=True):
 
     name: Name | UnsetType = UNSET
     time_zone: Text | UnsetType = UNSET
+    options: dict[str, Any] | UnsetType = UNSET
+    members: Literal["distinct", "joins"] | UnsetType = UNSET
+
+
+class GrantWanted(Given, frozen=True, kw_only=True):
+    """What to grant; without a word, the right to link services."""
+
+    grant: Grant = Grant.LINK_SERVICES
 
 
 class AccountShown(msgspec.Struct, frozen=True, kw_only=True):
-    """An account; the AccessKey pair only in the answer that made it. `app_id` is the app of its event buses."""
+    """An account; the AccessKey pair only in the answer that made it. `app_id` is the app of its event buses.
+
+    `options` hold for what its rules send wherever their endpoints set nothing; `members` is how its daily statistic
+    counts people.
+    """
 
     id: str
     name: str
@@ -33,7 +47,10 @@ class AccountShown(msgspec.Struct, frozen=True, kw_only=True):
     region: str
     time_zone: str
     meeting_push: bool
-    grants: list[str]
+    meeting_push_since: datetime | None
+    grants: list[Grant]
+    options: dict[str, Any]
+    members: str
     revision: int
     access_key_id: str | UnsetType = UNSET
     access_key_secret: str | UnsetType = UNSET
