@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from alibabacloud_eventbridge20200401.client import Client as EventBridgeClient
 from alibabacloud_live20161101.client import Client as LiveClient
 from alibabacloud_rtc20180111.client import Client as RtcClient
 from alibabacloud_tea_openapi.models import Config
@@ -13,6 +14,7 @@ from darabonba.exceptions import DaraException
 from sdk.customer import Customer
 
 RTC, LIVE, LEGACY = "alibabacloud_rtc20180111", "alibabacloud_live20161101", "aliyun-python-sdk-rtc"
+EVENTBRIDGE = "alibabacloud_eventbridge20200401"
 SIGNATURES = ("V1", "V3")
 _ALGORITHM = {"V1": {"signature_algorithm": "v2"}, "V3": {}}  # the modern clients' name for V1 is v2
 
@@ -36,6 +38,10 @@ def rtc(customer: Customer, signature: str = "V3", **other: Any) -> RtcClient:
 
 def live(customer: Customer, signature: str = "V3", **other: Any) -> LiveClient:
     return LiveClient(config(customer, signature, **other))
+
+
+def eventbridge(customer: Customer, signature: str = "V3", **other: Any) -> EventBridgeClient:
+    return EventBridgeClient(config(customer, signature, **other))
 
 
 def legacy(customer: Customer, request: Any, *, accept: str = "JSON") -> Any:

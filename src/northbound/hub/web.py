@@ -28,6 +28,7 @@ from northbound.web.guard import Limits
 from northbound.web.server import bind_socket, make_server
 
 DRAIN = timedelta(seconds=5)  # at stop, for calls in work; streams end at once
+REQUEST_LINE = 60 * 1024  # vendors' clients write a whole rule with its targets into the query; 64 KiB cannot be parsed
 CONNECTIONS = 1024  # people, dashboards and scripts; vendors' callbacks have a server of their own
 LIST_BYTES = 8 * 1024 * 1024  # of one answer: a page of a vendor's list of rooms with everybody in them
 ASK_SECONDS = 2.0  # another process that is slower than this is away, for a page
@@ -127,6 +128,7 @@ def limits_of(config: Config) -> Limits:
         body_deadline=timedelta(seconds=config.body_timeout),
         drain_deadline=DRAIN,
         connections=CONNECTIONS,
+        request_line_bytes=REQUEST_LINE,
     )
 
 

@@ -115,7 +115,8 @@ def build_table(registry: Registry) -> RoutingTable:
 def _scopes(registry: Registry) -> dict[str, tuple[str, ...]]:
     """Return for each source where its events are looked at: in its app, and on one event bus or none.
 
-    What is put on a bus is on that bus alone; what an app tells is on its account's default bus (ruling 16).
+    What is put on a bus, or comes by a source of that bus, is on that bus alone; what an app tells is on its account's
+    default bus (ruling 16).
     """
     put_on = {bus.source_id: bus.id for bus in registry.buses}
     default = {bus.account_id: bus.id for bus in registry.buses if bus.name == DEFAULT_BUS}
@@ -123,7 +124,7 @@ def _scopes(registry: Registry) -> dict[str, tuple[str, ...]]:
     of_app = {app.id: pushed[app.account_id] for app in registry.apps if app.account_id in pushed}
     found: dict[str, tuple[str, ...]] = {}
     for source in registry.sources:
-        bus = put_on.get(source.id) or of_app.get(source.app_id)
+        bus = put_on.get(source.id) or source.bus_id or of_app.get(source.app_id)
         found[source.id] = (source.app_id, bus) if bus else (source.app_id,)
     return found
 

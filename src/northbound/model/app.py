@@ -71,7 +71,10 @@ class RoomList(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Who sends to us: one vendor, one dialect, one unguessable path token."""
+    """Who sends to us: one vendor, one dialect, one unguessable path token.
+
+    With `bus_id` its events are on that event bus; `wire` is what was said of it there, in that door's words.
+    """
 
     id: str
     app_id: str
@@ -85,6 +88,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ack_budget: timedelta = timedelta(seconds=3)
     state: str = "enabled"
     room_list: RoomList | None = None
+    bus_id: str = ""
+    wire: dict[str, Any] = {}
 
     def __repr__(self) -> str:
         return f"Source(id={self.id!r}, dialect={self.dialect!r})"

@@ -14,6 +14,7 @@ from northbound.doors.bridge import (
     PAGE_MOST,
     RESERVED,
     RULES_MOST,
+    SOURCES_MOST,
     VIEW,
     BridgeError,
     check_bus_name,
@@ -60,7 +61,7 @@ def create_bus(by: Customer, name: str, description: str = "") -> Bus:
         source_id=source.id,
         created_at=by.now,
         region=by.account.region,
-        description=_description(description),
+        description=description_of(description),
     )
     by.change((Put(one=source), Put(one=bus)))
     return bus
@@ -69,7 +70,7 @@ def create_bus(by: Customer, name: str, description: str = "") -> Bus:
 def update_bus(by: Customer, name: str, description: str) -> Bus:
     """Change a bus's description."""
     revision, bus = _bus(by, name)
-    bus = replace(bus, description=_description(description))
+    bus = replace(bus, description=description_of(description))
     by.change((Put(one=bus, revision=revision),))
     return bus
 
@@ -83,6 +84,11 @@ def delete_bus(by: Customer, name: str) -> None:
         raise BridgeError(
             "EventBusRuleNotEmptyForDelete",
             f"The rules of eventbus [{name}] exist, please delete them before delete event bus.",
+        )
+    if sources_of(by, bus):
+        raise BridgeError(
+            "EventBusSourceNotEmptyForDelete",
+            f"The source of eventbus [{name}] exist, please delete them before delete event bus.",
         )
     by.change((), (Drop(kind=Bus, id=bus.id), Drop(kind=Source, id=bus.source_id)))
 
@@ -102,6 +108,18 @@ def rules_of(by: Customer, bus: Bus) -> list[tuple[int, Subscription]]:
     """Return (revision, rule) of a bus, by name."""
     stem = rule_stem(bus)
     found = by.hub.objects.find(Subscription, after=stem, limit=RULES_MOST + 1)
+    return [one for one in found if one[1].id.startswith(stem)]
+
+
+def source_stem(bus: Bus) -> str:
+    """Return what the ids of a bus's event sources begin with; their names follow."""
+    return f"es_{bus.id.removeprefix('bus_')}_"
+
+
+def sources_of(by: Customer, bus: Bus) -> list[tuple[int, Source]]:
+    """Return (revision, source) of the customer's own event sources on a bus, by name."""
+    stem = source_stem(bus)
+    found = by.hub.objects.find(Source, after=stem, limit=SOURCES_MOST + 1)
     return [one for one in found if one[1].id.startswith(stem)]
 
 
@@ -131,7 +149,8 @@ def _buses(by: Customer) -> list[tuple[int, Bus]]:
     return by.hub.objects.find(Bus, app_id=by.account.id, limit=BUSES_MOST + 2)
 
 
-def _description(text: str) -> str:
+def description_of(text: str) -> str:
+    """Return a description; raise for one that is too long."""
     if len(text) > DESCRIPTION_LONGEST:
         raise BridgeError(
             "DescriptionInvalid", f"The description is longer than {DESCRIPTION_LONGEST} characters; shorten it.", 400

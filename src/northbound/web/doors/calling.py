@@ -12,6 +12,7 @@ from northbound.model.account import Account, Once
 from northbound.model.app import App
 from northbound.model.errors import NotFound
 from northbound.model.registry import Drop, Object, Put
+from northbound.model.wire import Request
 from northbound.web.call import Hub
 
 ANSWERS = dict[str, Any]
@@ -24,6 +25,7 @@ class Caller:
     hub: Hub
     account: Account
     call: RpcCall
+    request: Request  # as it came
     request_id: str
     now: datetime
     parameters: Parameters = field(init=False)

@@ -26,12 +26,12 @@ from northbound.model.errors import Conflict, HubError, InvalidInput, NotFound, 
 from northbound.model.wire import Request, Response
 from northbound.web.call import Hub
 from northbound.web.cycle import where
-from northbound.web.doors import aliyun_rtc
+from northbound.web.doors import aliyun_rtc, bridge
 from northbound.web.doors.calling import Action, Caller
 
-BODY_BYTES: Final = 2 * 1024 * 1024
+BODY_BYTES: Final = 4 * 1024 * 1024  # a batch of events, percent-encoded
 ACTIONS: Final[dict[tuple[str, str], Action]] = {
-    (action.version, action.name): action for action in (*aliyun_rtc.ACTIONS,)
+    (action.version, action.name): action for action in (*aliyun_rtc.ACTIONS, *bridge.ACTIONS)
 }
 VERSIONS: Final = frozenset(version for version, _ in ACTIONS)
 NAMES: Final = frozenset(name for _, name in ACTIONS)
@@ -81,7 +81,14 @@ class RpcDoor:
         account = self._account(request, call)
         if not self._throttle.allows(account.id, call.action, action.allowance, self._hub.clock.monotonic()):
             raise RpcError("Throttling.User", "Request was denied due to user flow control.")
-        caller = Caller(hub=self._hub, account=account, call=call, request_id=request_id, now=self._hub.clock.now())
+        caller = Caller(
+            hub=self._hub,
+            account=account,
+            call=call,
+            request=request,
+            request_id=request_id,
+            now=self._hub.clock.now(),
+        )
         content = action.success(await action.run(caller))
         if action.changes:
             await self._tell_others()

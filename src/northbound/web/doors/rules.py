@@ -12,7 +12,6 @@ from msgspec.structs import replace
 
 from northbound.dialects import dialect_named
 from northbound.doors.bridge import (
-    DESCRIPTION_LONGEST,
     PAGE_MOST,
     RULES_MOST,
     STATES,
@@ -32,7 +31,7 @@ from northbound.model.app import Endpoint, Subscription, Target
 from northbound.model.errors import BlockedAddress, InvalidInput, NotFound
 from northbound.model.registry import Drop, Put
 from northbound.model.wire import Key, KeyKind
-from northbound.web.doors.buses import Listed, get_bus, paged, rules_of
+from northbound.web.doors.buses import Listed, description_of, get_bus, paged, rules_of
 from northbound.web.doors.customer import Customer
 
 TOKEN_KEY = "token"  # noqa: S105 - the name of a key
@@ -338,11 +337,7 @@ def _state(status: str) -> str:
 
 
 def _said(description: str) -> dict[str, Any]:
-    if len(description) > DESCRIPTION_LONGEST:
-        raise BridgeError(
-            "DescriptionInvalid", f"The description is longer than {DESCRIPTION_LONGEST} characters; shorten it.", 400
-        )
-    return {"Description": description} if description else {}
+    return {"Description": description_of(description)} if description else {}
 
 
 def _id_of(words: dict[str, Any]) -> str:
