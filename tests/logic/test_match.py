@@ -1,7 +1,10 @@
 """The pattern language: every vector of patterns.json, and what must hold for any pattern and any event."""
 
+import ast
 import contextlib
 import json
+import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from northbound.logic import match as match_module
+from northbound.logic import operators as operators_module
 from northbound.logic.match import (
     ANY_KEY,
     CLOUD_EVENT_KEYS,
@@ -63,8 +68,15 @@ close_events = st.fixed_dictionaries(
 )
 
 
+def text_of(vector: dict[str, Any]) -> str:
+    if "long" in vector:
+        words = vector["long"]
+        return words["before"] + words["repeat"] * words["times"] + words["after"]
+    return vector["pattern"] if isinstance(vector["pattern"], str) else json.dumps(vector["pattern"])
+
+
 def compiled(vector: dict[str, Any]) -> Pattern:
-    text = vector["pattern"] if isinstance(vector["pattern"], str) else json.dumps(vector["pattern"])
+    text = text_of(vector)
     keys = vector.get("keys")
     return compile_pattern(text, keys=ANY_KEY if keys == "any" else keys and frozenset(keys))
 
@@ -96,6 +108,91 @@ def test_vector_is_refused(vector: dict[str, Any]) -> None:
     assert message.startswith(REASON)
     assert vector["refused"] in message
     assert f" at {refused.value.field}; " in message
+
+
+# --- the vectors cover the code --------------------------------------------------------------------------------------
+
+
+def test_every_vector_names_its_rule() -> None:
+    assert [vector["name"] for vector in VECTORS if not vector.get("rule")] == []
+
+
+def test_every_operator_has_vectors_that_match_do_not_and_miss() -> None:
+    """A new operator cannot come without cases: one that holds, one that does not, one on a missing field."""
+    seen: dict[str, set[bool]] = {}
+    missing: set[str] = set()
+    for vector in MATCHES:
+        for condition in _leaves(json.loads(text_of(vector))):
+            names = {name for element in condition if isinstance(element, dict) for name in element}
+            for name in names if len(condition) == 1 else ():
+                seen.setdefault(name, set()).add(vector["matches"])
+                if "missing" in vector["name"]:
+                    missing.add(name)
+
+    assert set(operators_module._OPERATORS) == set(seen)
+    assert {name for name, outcomes in seen.items() if outcomes != {True, False}} == set()
+    assert {"exists", "anything-but"} <= missing
+    for name in operators_module._OPERATORS:
+        found = compile_pattern(json.dumps({"data": {"v": [OPERANDS[name]]}})).matches({"data": {}})
+        assert found is (name == "exists"), "a missing field matches only exists false"
+
+
+def test_every_comparison_has_vectors_below_at_and_above() -> None:
+    for comparison in operators_module._COMPARISONS:
+        names = {vector["name"] for vector in MATCHES}
+        assert {f"numeric {comparison}, {place}" for place in ("below", "equal", "above")} <= names
+
+
+def test_every_refusal_of_the_code_has_a_vector() -> None:
+    """Each place that builds a refusal is reached by a case: a refusal without one fails here."""
+    built = {place for module in (match_module, operators_module) for place in _refusals_in(module)}
+    reached: set[tuple[str, int]] = set()
+    for vector in REFUSALS:
+        with pytest.raises(PatternError) as refused:
+            compiled(vector)
+        frames = traceback.extract_tb(refused.value.__traceback__)
+        chain = refused.value.__context__
+        while chain is not None:
+            frames += traceback.extract_tb(chain.__traceback__)
+            chain = chain.__context__
+        reached |= {(Path(frame.filename).name, frame.lineno or 0) for frame in frames}
+
+    with pytest.raises(ValueError, match="out of range") as refused_:  # the strict reader before it refuses them too
+        operators_module.read_number("1e400")
+    reached |= {
+        (Path(frame.filename).name, frame.lineno or 0) for frame in traceback.extract_tb(refused_.value.__traceback__)
+    }
+
+    assert built
+    assert {place for place in built if not any((place[0], line) in reached for line in place[1])} == set()
+
+
+OPERANDS: dict[str, Any] = {
+    "prefix": {"prefix": "a"},
+    "suffix": {"suffix": "a"},
+    "contains": {"contains": "a"},
+    "anything-but": {"anything-but": "a"},
+    "numeric": {"numeric": ["!=", 1]},
+    "cidr": {"cidr": "0.0.0.0/0"},
+    "exists": {"exists": False},
+}
+
+
+def _leaves(value: Any) -> Iterator[list[Any]]:
+    if isinstance(value, list):
+        yield value
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from _leaves(inner)
+
+
+def _refusals_in(module: Any) -> Iterator[tuple[str, range]]:
+    """Yield the file and lines of every statement that refuses: `raise invalid(...)` or `raise ValueError(...)`."""
+    path = Path(module.__file__)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and isinstance(node.exc.func, ast.Name):
+            assert node.exc.func.id in {"invalid", "ValueError"}
+            yield path.name, range(node.lineno, (node.end_lineno or node.lineno) + 1)
 
 
 def test_bytes_are_read_as_utf8() -> None:
