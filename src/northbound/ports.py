@@ -12,7 +12,7 @@ from northbound.model.app import ApiKey, Registry
 from northbound.model.delivery import Attempt, Delivery, DeliveryState, Exchange, Lane, NextStep
 from northbound.model.event import Event
 from northbound.model.figures import Backlog, LossCount
-from northbound.model.history import HistoryHit, HistoryQuery
+from northbound.model.history import HistoryHit, HistoryQuery, SessionFilter
 from northbound.model.log import Appended, Logged, Receipt
 from northbound.model.registry import Drop, Kind, Object, Put
 from northbound.model.room import DayStats, Memory, Room, RoomDay, Tally
@@ -320,6 +320,9 @@ class AttemptRow(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
+LISTED_ENDPOINT = "epl_"  # what ids of endpoints begin with whose callbacks are looked back on by endpoint and time
+
+
 class DeliveryView(Protocol):
     """Deliveries, tries, dead letters and commands as pages read them; callable from any thread."""
 
@@ -337,6 +340,12 @@ class DeliveryView(Protocol):
 
     def attempts(self, number: int) -> list[AttemptRow]:
         """Return the tries of a delivery, oldest first."""
+        ...
+
+    def callbacks(
+        self, endpoint_ids: Sequence[str], span: tuple[datetime, datetime], *, skip: int, limit: int
+    ) -> list[tuple[str, AttemptRow]]:
+        """Return (endpoint id, try) of tries begun in *span*, newest first; ids begin with `LISTED_ENDPOINT`."""
         ...
 
     def dead(self, endpoint_ids: Sequence[str] | None, after: int, limit: int) -> list[tuple[int, Delivery]]:
@@ -386,6 +395,14 @@ class RoomView(Protocol):
 
     def open_named(self, source_ids: Sequence[str], room_id: str) -> list[Room]:
         """Return the open rooms called *room_id*, a few at most: several sources may have one."""
+        ...
+
+    def named(self, source_ids: Sequence[str], room_id: str, limit: int) -> list[tuple[str, Room]]:
+        """Return (key, room) of the rooms with an id, in any scope of some sources."""
+        ...
+
+    def sessions(self, wanted: SessionFilter, skip: int, limit: int) -> tuple[int, list[tuple[str, Room]]]:
+        """Return how many openings there are, and (app id, room instance) of a page of them."""
         ...
 
     def recordings(

@@ -257,6 +257,40 @@ def test_unsigned_callbacks_are_taken_only_where_that_is_set() -> None:
             DIALECT.verify(plain.adding(half), [KEY], NOW, {"unsigned": "accept"})
 
 
+def test_a_subscription_without_callback_auth_is_not_signed() -> None:
+    event = Event(type=EventType.ROOM_OPENED, dialect="standard", room_id="r1")
+    endpoint = msgspec.structs.replace(ENDPOINT, keys=(KEY,), options={"callback_auth": "none"})
+    request = sent(list(DIALECT.view(event, FILL, {})), endpoint)
+
+    assert request.header("Ali-Rtc-Signature") is None
+    assert request.header("Ali-Rtc-Timestamp") is None
+    assert msgspec.json.decode(request.body)["MsgTimestamp"] == SENT
+
+
+@pytest.mark.parametrize("spelled", ["SubscribeID", "SubscribeId", None])
+@pytest.mark.parametrize("family", ["rtc", "live"])
+def test_own_words_name_the_subscription_they_are_sent_for(spelled: str | None, family: str) -> None:
+    """Nothing else of them changes; without the option they keep the id they came with."""
+    channel = {"ChannelId": "r1", "EventTag": "Open", "Timestamp": 1609854530}
+    told: dict[str, Any] = {
+        "MsgId": "m1",
+        "AppId": "app",
+        "Contents": [{"Event": "ChannelEvent", "ChannelEvent": channel}],
+    }
+    named = told if spelled is None else {spelled: "theirs", **told}
+    (event,) = DIALECT.decode(posted(named), {})
+    (plain,) = DIALECT.view(event, FILL, {"family": family})
+    (view,) = DIALECT.view(event, FILL, {"family": family, "subscribe_id": "ours"})
+
+    words, before = msgspec.json.decode(view.words), msgspec.json.decode(plain.words)
+    ids = {name: value for name, value in words.items() if name.lower() == "subscribeid"}
+    assert list(ids.values()) == ["ours"]
+    assert {name: value for name, value in words.items() if name not in ids} == {
+        name: value for name, value in before.items() if name not in ids
+    }
+    assert [before[name] for name in ids if name in before] == (["theirs"] if spelled else [])
+
+
 def test_the_newest_valid_key_signs_and_every_valid_key_is_accepted() -> None:
     old = Key(secret=b"old", valid_from=NOW - timedelta(days=9))
     new = Key(secret=b"new", valid_from=NOW - timedelta(days=1))

@@ -11,7 +11,7 @@ from northbound.dialects.base import Dialect, Options
 from northbound.logic.route import Loss, RoutingTable, Said, build_table, route, test_delivery
 from northbound.model.delivery import Delivery, Fill, Lane, View
 from northbound.model.errors import InvalidInput
-from northbound.model.event import Event, EventType, Media
+from northbound.model.event import Event, EventType, Media, Role
 from northbound.testing.fakes import NOW, Folding, app, endpoint, event, folded, registry, source, subscription
 
 T = EventType
@@ -130,6 +130,44 @@ def test_patterns_over_the_neutral_view(pattern: str, expected: int):
 
     assert len(routed(folding, table_of(endpoint(), rule(pattern)))[0]) == expected
     assert len(routed(folding, table_of(endpoint("ep_2"), rule(pattern, "s"), subscription("t", "ep_2")))[0]) == 3
+
+
+@pytest.mark.parametrize(
+    ("role", "expected"),
+    [
+        ("broadcaster", ["joined by b", "published by b", "left by b"]),
+        ("audience", ["joined by a", "updated by b", "published by a", "left by a"]),
+        ("unknown", ["joined by u", "published by u", "left by u"]),
+    ],
+)
+def test_a_role_is_known_of_what_does_not_carry_it(role: str, expected: list[str]):
+    """A leave and a publishing have the role that the room knows; a change of role has the new one."""
+    people = {"b": {"role": Role.BROADCASTER}, "a": {"role": Role.AUDIENCE}, "u": {}}
+    told = [event(T.ROOM_OPENED)]
+    told += [event(T.PARTICIPANT_JOINED, one, when=1, facts=facts) for one, facts in people.items()]
+    told += [event(T.TRACK_PUBLISHED, one, when=2, facts={"media": (Media.AUDIO,)}) for one in people]
+    told += [event(T.PARTICIPANT_LEFT, one, when=3) for one in people]
+    told += [event(T.PARTICIPANT_JOINED, "b", when=4, facts=people["b"])]
+    told += [event(T.PARTICIPANT_UPDATED, "b", when=5, facts={"role": Role.AUDIENCE})]
+    said: list[str] = []
+    for step in folded(told).steps:
+        seen = Said(step, app(), DIALECTS).as_matched("standard")
+        if seen.get("nbrole") == role:
+            said.append(f"{seen['type'].partition('.')[2]} by {seen['data']['participant_id']}")
+    pattern = f'{{"type": ["participant.left"], "nbrole": ["{role}", {{"exists": false}}]}}'
+
+    assert sorted(said) == sorted([*expected, *(["joined by b"] if role == "broadcaster" else [])])
+    assert len(routed(folded(told), table_of(endpoint(), rule(pattern)))[0]) == 1
+
+
+def test_a_room_has_no_role():
+    (step,) = folded([event(T.ROOM_OPENED)]).steps
+
+    assert "nbrole" not in Said(step, app(), DIALECTS).as_matched("standard")
+    assert (
+        len(routed(folded([event(T.ROOM_OPENED)]), table_of(endpoint(), rule('{"nbrole": [{"exists": false}]}')))[0])
+        == 1
+    )
 
 
 def test_the_types_index_asks_only_rules_that_can_match():

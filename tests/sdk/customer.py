@@ -1,12 +1,29 @@
-"""Who calls: a customer of the hub, set up by the API."""
+"""Who calls: a customer of the hub, set up by the API, and the vendors whose callbacks come to it."""
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from e2e.hub import Hub
+from e2e.vendors import callback
+from northbound.model.app import Source
 
 NUMBERS = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Vendor:
+    """A source of the customer's app."""
+
+    hub: Hub
+    source: Source
+
+    def tells(self, *events: Mapping[str, Any]) -> None:
+        """Send callbacks as the vendor does."""
+        for words in events:
+            answer = self.hub.post(callback(self.hub, self.source, words))
+            assert answer.status == 200, answer.body
 
 
 @dataclass(frozen=True)
@@ -25,10 +42,12 @@ class Customer:
         """Return the AppId of a further app of the account."""
         return made(self.hub, "apps", {"name": name, "account_id": self.account_id})["id"]
 
-    def source(self, dialect: str, app_id: str | None = None, **more: Any) -> dict[str, Any]:
-        """Return a new source of the app; `intake_url` is where its vendor sends."""
+    def vendor(self, dialect: str, app_id: str | None = None, **more: Any) -> Vendor:
+        """Return a vendor that sends to the app, unsigned unless *more* says otherwise."""
         body = {"app_id": app_id or self.app_id, "name": f"{dialect} {next(NUMBERS)}", "dialect": dialect, **more}
-        return made(self.hub, "sources", body)
+        identity = made(self.hub, "sources", body)["id"]
+        with self.hub.control() as control:
+            return Vendor(self.hub, control.get(Source, identity)[1])
 
 
 def made(hub: Hub, path: str, body: dict[str, Any]) -> dict[str, Any]:

@@ -147,7 +147,14 @@ class AliyunRtc(Dialect):
             sure="inferred",
         ),
         Option(name="batch", default=1, says="events of one channel that one message may hold, at most 20"),
-        Option(name="subscribe_id", default="northbound", says="subscription ID sent for events of other vendors"),
+        Option(name="subscribe_id", default="northbound", says="subscription ID sent; left out, own words keep theirs"),
+        Option(
+            name="callback_auth",
+            default="signed",
+            choices=("signed", "none"),
+            says="NeedCallbackAuth of a subscription: whether what is sent is signed",
+            sure="documented",
+        ),
         Option(name="app_id", default="", says="AppId sent for events of other vendors; empty: the id of the app"),
         Option(
             name="reason_on",
@@ -287,9 +294,14 @@ class AliyunRtc(Dialect):
     def view(self, event: Event, fill: Fill, options: Options) -> tuple[View, ...]:
         family = setting(self, options, "family")
         words = members(event.vendor) if event.dialect == self.name else {}
-        if words:
-            return (View(words=event.vendor),) if _family(words) == family else _translated(words, family)
-        return self._compose(event, fill, options)
+        if not words:
+            return self._compose(event, fill, options)
+        views = (View(words=event.vendor),) if _family(words) == family else _translated(words, family)
+        return (
+            tuple(_for_subscription(view, family, options["subscribe_id"]) for view in views)
+            if "subscribe_id" in options
+            else views
+        )
 
     def encode(self, views: Sequence[View], endpoint: Endpoint) -> Request:
         family, label = (setting(self, endpoint.options, name) for name in ("family", "content_type"))
@@ -309,7 +321,7 @@ class AliyunRtc(Dialect):
             body = msgspec.json.encode(words | {"MsgTimestamp": msgspec.Raw(stamp.encode())})
             request = msgspec.structs.replace(request, body=body)
         keys = [key for key in endpoint.keys if key.kind is KeyKind.SHARED and key.is_valid(now)]
-        if not keys:
+        if not keys or setting(self, endpoint.options, "callback_auth") == "none":
             return request
         newest = max(keys, key=lambda key: key.valid_from or datetime.min.replace(tzinfo=UTC))
         domain = domains(endpoint.public_url or endpoint.url)[0]
@@ -564,6 +576,14 @@ def _family(words: Words) -> str:
     _, tag, body = _content(slots[_place(slots)], _place(slots))
     marked = tag in SPLIT_TAGS or not LIVE_MEMBERS.isdisjoint(body)
     return "live" if marked or SUBSCRIBE["live"] in words or CHANNEL["live"] in words else "rtc"
+
+
+def _for_subscription(view: View, family: str, subscribe_id: str) -> View:
+    """Name the subscription that a message is sent for; it came to us for another one."""
+    words = members(view.words)
+    spelled = [name for name in SUBSCRIBE.values() if name in words] or [SUBSCRIBE[family]]
+    named = words | dict.fromkeys(spelled, raw(subscribe_id))
+    return msgspec.structs.replace(view, words=raw(named))
 
 
 def _translated(words: Words, family: str) -> tuple[View, ...]:

@@ -25,7 +25,8 @@ from northbound.model.wire import Proof
 NEUTRAL = "standard"
 DEFAULT_BUS = "default"
 NOTHING_SET: Options = MappingProxyType({})
-NEUTRAL_KEYS = CLOUD_EVENT_KEYS | {"nbdialect", "nbseq", "nbroom"}  # the attributes our own view adds
+ROLE = "nbrole"  # what a rule may ask for beside the words of our own view: the role of whom the event is about
+NEUTRAL_KEYS = CLOUD_EVENT_KEYS | {"nbdialect", "nbseq", "nbroom", ROLE}  # the attributes our own view adds
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
@@ -181,8 +182,17 @@ class Said:
         key = _key(name, options)
         if key not in self._matched:
             views = self.in_dialect(name, options)
-            self._matched[key] = msgspec.json.decode(views[0].words) if views else None
+            words = msgspec.json.decode(views[0].words) if views else None
+            self._matched[key] = words | self._role() if words and name == NEUTRAL else words
         return self._matched[key]
+
+    def _role(self) -> dict[str, str]:
+        """Return the role that a leave or a publishing does not carry, from the room; who is unknown is said to be."""
+        event = self.step.logged.event
+        if event.participant_id is None:
+            return {}
+        role = event.facts.role or self.fill.role
+        return {ROLE: role.value if role else "unknown"}
 
     def type_in(self, view: str) -> Any:
         """Return the word `type` as *view* has it; empty where there is none."""

@@ -61,3 +61,13 @@ class HistoryHit(msgspec.Struct, frozen=True, kw_only=True):
     participant_id: str | None = None
     occurred_at: datetime | None = None
     summary: Summary = Summary()
+
+
+class SessionFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which openings of rooms: begun on a day in UTC, oldest first or newest first; None asks for no such limit."""
+
+    app_ids: tuple[str, ...]
+    day: datetime
+    room_id: str | None = None
+    participant_id: str | None = None
+    ascending: bool = False

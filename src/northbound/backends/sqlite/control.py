@@ -99,7 +99,8 @@ class SqliteControl:
         self, kind: type[Kind], *, after: str = "", app_id: str | None = None, limit: int = 100
     ) -> list[tuple[int, Kind]]:
         """Return up to *limit* (revision, object) in id order after *after*."""
-        rows: list[Any] = self._db.execute(query("control.objects"), (_NAMES[kind], after, app_id, limit)).fetchall()
+        name = "control.objects" if app_id is None else "control.objects_of"
+        rows: list[Any] = self._db.execute(query(name), (_NAMES[kind], after, app_id, limit)).fetchall()
         return [(row[1], msgspec.json.decode(row[2], type=kind)) for row in rows]
 
     def put(self, one: Object, *, who: str, now: datetime, revision: int | None = None) -> int:

@@ -142,8 +142,10 @@ SELECT revision, body FROM objects WHERE kind = ? AND id = ?
 INSERT OR REPLACE INTO objects (kind, id, app_id, revision, body) VALUES (?, ?, ?, ?, ?)
 -- control.object_drop: Remove one object.
 DELETE FROM objects WHERE kind = ? AND id = ?
--- control.objects: Objects of a kind in id order, from an id, of one app or all.
-SELECT id, revision, body FROM objects WHERE kind = ?1 AND id > ?2 AND (?3 IS NULL OR app_id = ?3) ORDER BY id LIMIT ?4
+-- control.objects: Objects of a kind in id order, from an id.
+SELECT id, revision, body FROM objects WHERE kind = ?1 AND id > ?2 AND ?3 IS NULL ORDER BY id LIMIT ?4
+-- control.objects_of: Objects of a kind and one owner in id order, from an id.
+SELECT id, revision, body FROM objects INDEXED BY objects_by_app WHERE kind = ?1 AND app_id = ?3 AND id > ?2 ORDER BY id LIMIT ?4
 -- control.objects_all: Every object of a kind.
 SELECT body FROM objects WHERE kind = ? ORDER BY id
 -- control.key_get: Find a key by its hash.
@@ -208,6 +210,25 @@ ORDER BY key LIMIT ?2 OFFSET ?3
 -- views.open_named: Open rooms of some sources whose key ends so.
 SELECT state FROM rooms WHERE open = 1 AND substr(key, -length(?2)) = ?2
 AND substr(key, 1, instr(key, '/') - 1) IN (SELECT value FROM json_each(?1)) ORDER BY key LIMIT ?3
+-- views.callbacks: Tries of endpoints whose callbacks are listed, begun in a span, newest first.
+SELECT deliveries.endpoint_id, attempts.number, attempts.started_at, duration_ms, status, failure, accepted, attempts.reason, address,
+request, response FROM deliveries INDEXED BY deliveries_listed JOIN attempts INDEXED BY attempts_by_delivery ON attempts.delivery = deliveries.number
+WHERE endpoint_id IN (SELECT value FROM json_each(?1)) AND endpoint_id >= 'epl_' AND endpoint_id < 'epl`'
+AND attempts.started_at >= ?2 AND attempts.started_at < ?3 ORDER BY attempts.started_at DESC, attempts.id DESC LIMIT ?4 OFFSET ?5
+-- views.named: Rooms of one source whose key ends with a name.
+SELECT key, state FROM rooms WHERE key > ?1 || '/' AND key < ?1 || '0' AND substr(key, -length(?2)) = ?2 ORDER BY key LIMIT ?3
+-- views.sessions: Openings of the rooms that some apps held on some days of theirs, of one day in UTC.
+WITH held AS (SELECT DISTINCT app_id, room_key FROM day_rooms
+    WHERE app_id IN (SELECT value FROM json_each(:apps)) AND day IN (SELECT value FROM json_each(:days))),
+every AS (SELECT app_id, CAST(state AS TEXT) AS state FROM held JOIN rooms ON key = room_key
+    UNION ALL SELECT app_id, CAST(state AS TEXT) FROM held JOIN past_rooms ON key = room_key),
+opened AS (SELECT app_id, state, json_extract(state, '$.opened_at') AS opened_at FROM every)
+SELECT app_id, state, count(*) OVER () FROM opened WHERE substr(opened_at, 1, 10) = :day
+AND (:room IS NULL OR json_extract(state, '$.id') = :room)
+AND (:person IS NULL OR EXISTS (SELECT 1 FROM json_each(state, '$.participants') WHERE key = :person)
+    OR EXISTS (SELECT 1 FROM json_each(state, '$.departed') WHERE key = :person AND json_extract(value, '$.left_at') >= opened_at))
+ORDER BY CASE WHEN :ascending THEN opened_at END, CASE WHEN NOT :ascending THEN opened_at END DESC, json_extract(state, '$.id')
+LIMIT :limit OFFSET :skip
 -- views.open_rooms: How many rooms of some sources are open.
 SELECT count(*) FROM rooms WHERE open = 1
 AND (?1 IS NULL OR substr(key, 1, instr(key, '/') - 1) IN (SELECT value FROM json_each(?1)))

@@ -16,10 +16,18 @@ from northbound.backends.sqlite.reader import from_micros, logged_of, micros, re
 from northbound.backends.sqlite.rows import delivery_of
 from northbound.model.delivery import Delivery, Exchange, Failure, FailureKind
 from northbound.model.errors import Overloaded, StoreFailed
+from northbound.model.history import SessionFilter
 from northbound.model.log import Logged, Origin, Receipt
 from northbound.model.room import DayStats, Room, RoomDay
 from northbound.model.wire import Request, Response
-from northbound.ports import AttemptRow, Backlog, DeliveryFilter, LossCount, Position, Quarantined
+from northbound.ports import (
+    AttemptRow,
+    Backlog,
+    DeliveryFilter,
+    LossCount,
+    Position,
+    Quarantined,
+)
 
 READ_SECONDS = 5.0  # no reader may hold a write-ahead log open for longer
 CONNECTIONS = 3  # reads at once; a slow one must not hold up the short ones
@@ -197,6 +205,13 @@ class SqliteDeliveryReader:
         """Return the tries of a delivery, oldest first."""
         return [_attempt_of(row) for row in self._reads.rows("deliveries.attempts_of", number)]
 
+    def callbacks(
+        self, endpoint_ids: Sequence[str], span: tuple[datetime, datetime], *, skip: int, limit: int
+    ) -> list[tuple[str, AttemptRow]]:
+        """Return (endpoint id, try) of tries begun in *span*, newest first."""
+        values = (_json(endpoint_ids), *map(micros, span), limit, skip)
+        return [(row[0], _attempt_of(row[1:])) for row in self._reads.rows("views.callbacks", *values)]
+
     def dead(self, endpoint_ids: Sequence[str] | None, after: int, limit: int) -> list[tuple[int, Delivery]]:
         """Return dead letters above a number."""
         return _numbered(self._reads.rows("views.dead", _json(endpoint_ids), after, limit))
@@ -256,6 +271,32 @@ class SqliteDeliveryReader:
         """Return the open rooms called *room_id*, a few at most."""
         rows = self._reads.rows("views.open_named", _json(source_ids), f"/{room_id}", NAMESAKES)
         return [room for room in (_ROOM(state) for (state,) in rows) if room.id == room_id]
+
+    def named(self, source_ids: Sequence[str], room_id: str, limit: int) -> list[tuple[str, Room]]:
+        """Return (key, room) of the rooms with an id, in any scope of some sources."""
+        found: list[tuple[str, Room]] = []
+        for source_id in source_ids:
+            rows = self._reads.rows("views.named", source_id, f"/{room_id}", limit)
+            rooms = [(key, _ROOM(state)) for key, state in rows]
+            found += [(key, room) for key, room in rooms if room.id == room_id]  # an id may hold slashes
+        return found[:limit]
+
+    def sessions(self, wanted: SessionFilter, skip: int, limit: int) -> tuple[int, list[tuple[str, Room]]]:
+        """Return how many openings there are, and (app id, room instance) of a page of them."""
+        around = [f"{wanted.day + timedelta(days=days):%Y-%m-%d}" for days in (-1, 0, 1)]  # in whatever zone
+        values: dict[str, Any] = {
+            "apps": _json(wanted.app_ids),
+            "days": _json(around),
+            "day": around[1],
+            "room": wanted.room_id,
+            "person": wanted.participant_id,
+            "ascending": wanted.ascending,
+        }
+        rows = self._reads.select(query("views.sessions"), values | {"limit": limit, "skip": skip})
+        if not rows and skip:  # beyond the end: how many there are is still asked
+            first = self._reads.select(query("views.sessions"), values | {"limit": 1, "skip": 0})
+            return (first[0][2] if first else 0), []
+        return (rows[0][2] if rows else 0), [(app_id, _ROOM(state)) for app_id, state, _ in rows]
 
     def recordings(
         self, source_ids: Sequence[str] | None, after: Position, limit: int

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Final
 
+import msgspec
 import structlog
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response as HttpResponse
@@ -26,12 +27,12 @@ from northbound.model.errors import Conflict, HubError, InvalidInput, NotFound, 
 from northbound.model.wire import Request, Response
 from northbound.web.call import Hub
 from northbound.web.cycle import where
-from northbound.web.doors import aliyun_rtc, bridge
+from northbound.web.doors import aliyun_live, aliyun_rtc, bridge
 from northbound.web.doors.calling import Action, Caller
 
 BODY_BYTES: Final = 4 * 1024 * 1024  # a batch of events, percent-encoded
 ACTIONS: Final[dict[tuple[str, str], Action]] = {
-    (action.version, action.name): action for action in (*aliyun_rtc.ACTIONS, *bridge.ACTIONS)
+    (action.version, action.name): action for action in (*aliyun_rtc.ACTIONS, *aliyun_live.ACTIONS, *bridge.ACTIONS)
 }
 VERSIONS: Final = frozenset(version for version, _ in ACTIONS)
 NAMES: Final = frozenset(name for _, name in ACTIONS)
@@ -75,6 +76,11 @@ class RpcDoor:
             response = self._refusal(failed, request, call, request_id)
         self._hub.count(f"rpc.{action}", response.status)
         return response
+
+    def too_large(self, request: Request) -> Response:
+        """Refuse a call whose body is not read to its end; *request* is without it."""
+        refused = RpcError("InvalidParameter", f"the body is larger than {BODY_BYTES} bytes", 413)
+        return self._refusal(refused, request, None, self._request_id())
 
     async def _answered(self, request: Request, call: RpcCall, request_id: str) -> Response:
         action = _action(call)
@@ -140,8 +146,7 @@ def door_at_root(
         if heard is not None and not is_call(heard):
             return await front(request)
         if heard is None:
-            too_large = RpcError("InvalidParameter", f"the body is larger than {BODY_BYTES} bytes", 413)
-            return written(refusal(too_large, "", "", xml=True))
+            return written(door.too_large(_without_body(request)))
         return written(await door.take(heard))
 
     return answer_at_root
@@ -154,13 +159,17 @@ async def heard_request(request: HttpRequest, limit: int) -> Request | None:
         body += part
         if len(body) > limit:
             return None
+    return msgspec.structs.replace(_without_body(request), body=bytes(body))
+
+
+def _without_body(request: HttpRequest) -> Request:
     scope = request.scope
     host = request.headers.get("host", "")
     query = scope["query_string"].decode("latin-1")
     path = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
     headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
     url = f"{scope['scheme']}://{host}{path}" + (f"?{query}" if query else "")
-    return Request(method=request.method, url=url, headers=headers, body=bytes(body))
+    return Request(method=request.method, url=url, headers=headers)
 
 
 def written(response: Response) -> HttpResponse:

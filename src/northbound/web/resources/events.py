@@ -6,11 +6,11 @@ from typing import Any
 
 import msgspec
 
-from northbound.dialects import dialect_named
+from northbound.dialects import all_dialects, dialect_named
 from northbound.logic.derive import Step
-from northbound.logic.fill import fill_for
+from northbound.logic.route import Said
 from northbound.model.app import App, Source
-from northbound.model.delivery import Fill, View
+from northbound.model.delivery import View
 from northbound.model.errors import InvalidInput, NotFound, Overloaded
 from northbound.model.event import EventType
 from northbound.model.history import HistoryQuery
@@ -179,10 +179,11 @@ async def own_event(call: Call[Any, Any], event_id: str) -> Logged:
 
 async def views_of(call: Call[Any, Any], logged: Logged, dialect: str) -> tuple[View, ...]:
     """Return an event in a dialect's words as they would be now; what the log alone cannot tell is the room's today."""
-    return dialect_named(dialect).view(logged.event, await _fill(call, logged), {})
+    return (await said_of(call, logged)).in_dialect(dialect_named(dialect).name, {})
 
 
-async def _fill(call: Call[Any, Any], logged: Logged) -> Fill:
+async def said_of(call: Call[Any, Any], logged: Logged) -> Said:
+    """Return an event as routing would say it now."""
     key = room_key(logged.source_id, logged.event)
     known = await call.read(call.hub.rooms.room, key)
     room = known or Room(source_id=logged.source_id, id=logged.event.room_id or "", scope=logged.event.scope)
@@ -191,7 +192,7 @@ async def _fill(call: Call[Any, Any], logged: Logged) -> Fill:
     if source is not None:
         app = next(iter(call.hub.objects.find(App, app_id=source.app_id, limit=1)), (0, None))[1]
     app = app or App(id="deleted", name="deleted", created_at=logged.recorded_at)
-    return fill_for(Step(key=key, logged=logged, before=room, after=room), app)
+    return Said(Step(key=key, logged=logged, before=room, after=room), app, all_dialects())
 
 
 def _source_of(hub: Hub, logged: Logged) -> Source | None:

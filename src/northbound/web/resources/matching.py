@@ -5,10 +5,11 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
+from northbound.dialects.base import raw
 from northbound.logic.match import Explanation, Finding, explain
 from northbound.model.errors import InvalidInput
 from northbound.web.call import Answer, Call
-from northbound.web.resources.events import own_event, views_of
+from northbound.web.resources.events import own_event, said_of
 from northbound.web.resources.showing import mask_words
 from northbound.web.resources.subscriptions import compiled, pattern_text
 from northbound.web.shapes.events import MatchAnswer, MatchQuestion
@@ -38,8 +39,8 @@ async def _words(call: Call[Nothing, MatchQuestion]) -> dict[str, Any] | None:
             raise InvalidInput("event is a JSON object in the words of the view", field="event")
         return content
     logged = await own_event(call, question.event_id or "")
-    views = await views_of(call, logged, question.view)
-    return msgspec.json.decode(mask_words(views[0].words, question.view)) if views else None
+    words = (await said_of(call, logged)).as_matched(question.view)
+    return msgspec.json.decode(mask_words(raw(words), question.view)) if words else None
 
 
 def _no_word(view: str) -> Explanation:
