@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from northbound.dialects.janus import DIALECT
-from northbound.logic.derive import CONCLUSIONS_MAX, CONNECTIONS_KEPT, advance, media_of, memory_key
+from northbound.logic.derive import CONCLUSIONS_MAX, CONNECTIONS_KEPT, advance, memory_key
+from northbound.logic.project import media_of
 from northbound.model.event import Event, EventType, Media, Reason, Traits
 from northbound.model.log import Logged, Origin
 from northbound.model.room import Connection, Memory, Room

@@ -68,6 +68,25 @@ def test_sequence_counts_all_events_of_a_recording_from_zero():
     assert (fills[3].recording_mode, fills[3].recording_started_at) == (RecordingMode.INDIVIDUAL, at(2))
 
 
+def test_a_stall_of_a_recorded_room_takes_numbers_of_its_own():
+    """Sound and sight are two notices of the recording, which no other notice of it may repeat (ruling 29)."""
+    both = {"media": (Media.AUDIO, Media.VIDEO)}
+    folding = folded(
+        [
+            event(T.TRACK_STALLED, "a", facts=both),
+            event(T.RECORDING_STARTED, recording_id="rec"),
+            event(T.TRACK_STALLED, "a", facts=both),
+            event(T.TRACK_RESUMED, "a", facts={"media": (Media.AUDIO,)}),
+            event(T.TRACK_STALLED, "a", recording_id="rec", facts=both),
+            event(T.RECORDING_STOPPED, recording_id="rec"),
+        ]
+    )
+    named = {T.RECORDING_STARTED, T.TRACK_STALLED, T.TRACK_RESUMED, T.RECORDING_STOPPED}
+
+    steps = [step for step in folding.steps if step.logged.event.type in named]
+    assert [fill_for(step, app()).sequence for step in steps] == [0, 0, 1, 3, 4, 6]
+
+
 def test_an_empty_room_has_defaults():
     fill = last(folded([event(T.ROOM_CLOSED)]))
 

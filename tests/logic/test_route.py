@@ -361,3 +361,66 @@ def test_a_wire_without_events_of_its_own_has_no_test_event():
 
 
 test_delivery.__test__ = False  # type: ignore[attr-defined] - a function of ours, not a test
+
+
+# --- a rule over the endpoint's own wire, for a time -----------------------------------------------------------------
+
+RECORDED = [
+    event(T.RECORDING_STARTED, recording_id="rec"),
+    event(T.RECORDING_SLICED, recording_id="rec"),
+    event(T.TRACK_STALLED, "a", recording_id="rec", facts={"media": (Media.AUDIO, Media.VIDEO)}),
+    event(T.RECORDING_STOPPED, recording_id="rec"),
+]
+
+
+def numbered(deliveries: list[Delivery]) -> list[tuple[int, int]]:
+    words = [msgspec.json.decode(one.view.words) for one in deliveries]
+    return [(one["eventType"], one["payload"]["sequence"]) for one in words]
+
+
+@pytest.mark.parametrize(
+    ("ticked", "told"),
+    [
+        ([40, 41, 42, 43, 44], [(40, 0), (42, 1), (43, 2), (44, 3), (41, 4)]),
+        ([41], [(41, 4)]),
+        ([43], [(43, 2)]),
+        ([44, 41], [(44, 3), (41, 4)]),
+    ],
+)
+def test_a_number_counts_what_is_filtered_out_too(ticked: list[int], told: list[tuple[int, int]]):
+    """Ruling 29: whoever ticks less sees gaps, not other numbers; of two requests each is looked at alone."""
+    pattern = msgspec.json.encode({"productId": [3], "eventType": ticked}).decode()
+    table = table_of(endpoint(dialect="anyrtc"), rule(pattern, view="anyrtc"))
+
+    deliveries, _ = routed(folded(RECORDED), table)
+
+    assert told == numbered(deliveries)
+
+
+def test_two_paths_are_told_the_same_words():
+    """D20: same words, so receivers drop repeats by their own ids; each delivery names its path."""
+    paths = [endpoint(f"ep_{path}", dialect="anyrtc", path=path) for path in (1, 2)]
+    table = table_of(*paths, subscription("sub_1", "ep_1", "ep_2"))
+
+    deliveries, _ = routed(folded(RECORDED[:1]), table)
+
+    assert [one.path for one in deliveries] == [1, 2]
+    assert deliveries[0].view == deliveries[1].view
+    assert deliveries[0].id != deliveries[1].id
+
+
+def test_a_subscription_sees_what_is_recorded_while_it_is_in_force():
+    """What replaces another begins where that ends: each event is seen by one of them."""
+    folding = folded([event(T.ROOM_OPENED), JOINED])
+    first, second = (step.logged.recorded_at for step in folding.steps)
+    assert first < second
+    table = table_of(
+        endpoint("ep_1"),
+        endpoint("ep_2"),
+        subscription("sub_1", "ep_1", ends_at=second),
+        subscription("sub_2", "ep_2", begins_at=second),
+    )
+
+    deliveries, _ = routed(folding, table)
+
+    assert [one.endpoint_id for one in deliveries] == ["ep_1", "ep_2"]

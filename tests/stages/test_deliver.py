@@ -692,3 +692,23 @@ def test_an_endpoint_that_tolerates_no_loss_stops_at_the_first_and_the_rest_wait
 
     assert [post.of(number).state for number in numbers] == [S.DEAD, S.WAITING]
     assert set(post.store.stopped()) == {"ep_1"}
+
+
+# --- two paths -------------------------------------------------------------------------------------------------------
+
+
+def test_a_second_path_has_a_sender_of_its_own() -> None:
+    """D20: one dead path holds nothing of the other's; the request says which path it took."""
+    clock = FakeClock()
+    second = FakeSender(clock)
+    paths = [endpoint(f"ep_{path}", retry=POLICY, path=path) for path in (1, 2)]
+    post = Post(*paths, second=second)
+    first_number, second_number = post.add(delivery(1, to="ep_1"), delivery(1, to="ep_2"))
+    post.turn()
+
+    assert [names(one)["northbound-path"] for one in post.sender.sent] == ["1"]
+    assert [names(one)["northbound-path"] for one in second.sent] == ["2"]
+    post.sender.answer(failure(FailureKind.CONNECT))
+    second.answer(OK)
+    asyncio.run(post.stage.settle())
+    assert (post.of(first_number).state, post.of(second_number).state) == (S.WAITING, S.DELIVERED)

@@ -154,7 +154,8 @@ async def main(config: Config, folder: Folder) -> None:
     alarms = Alarms(store, clock)
     hub = Delivering(config, folder, store, alarms)
     watch = RegistryWatch(folder, hub.on_registry)
-    sender = CurlSender(allow=AllowList.parse(config.allow_targets), proxy=config.egress_proxy or None)
+    allow, proxy = AllowList.parse(config.allow_targets), config.egress_proxy or None
+    sender, second = (CurlSender(allow=allow, proxy=proxy) for _ in range(2))
     deliver = Deliver(
         store,
         sender,
@@ -166,6 +167,7 @@ async def main(config: Config, folder: Folder) -> None:
         lease=timedelta(seconds=config.lease_seconds),
         on_settled=hub.on_settled,
         settle=store.settle_aside,
+        second=second,
     )
     deliver.recover()
     intake = Channel(folder, "intake")
@@ -219,6 +221,7 @@ async def main(config: Config, folder: Folder) -> None:
         channel.close()
         intake.close()
         await sender.close()
+        await second.close()
         store.close()
 
 

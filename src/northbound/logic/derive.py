@@ -11,7 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from northbound.logic.project import OURS, apply, changes, dissolve, heard, moment, track_ids
-from northbound.model.event import Event, EventType, Facts, Media, Reason, Traits
+from northbound.model.event import Event, EventType, Facts, Reason, Traits
 from northbound.model.log import Logged, Origin, room_key
 from northbound.model.room import Connection, Memory, Participant, Room, Track, Wanted
 
@@ -20,7 +20,6 @@ Rooms = Callable[[str], Room | None]
 CONNECTIONS_KEPT = 10_000  # per memory; a wire that never closes connections must not grow us without end
 WANTED_KEPT = 500  # media that one connection asked for and that were not confirmed
 CONCLUSIONS_MAX = 20_000  # of one entry: the rest of a room of many thousand members ends without words of its own
-ALL_MEDIA = tuple(Media)
 HALF = frozenset({T.TRACK_SUBSCRIBED, T.TRACK_UNSUBSCRIBED, T.TRACK_STALLED, T.TRACK_RESUMED})
 
 
@@ -360,11 +359,3 @@ def _session_events(memory: Memory, session_id: str, reason: Reason) -> list[Eve
         )
         for scope, room_id, participant_id in sorted(stays, key=str)
     ]
-
-
-def media_of(participant: Participant | None) -> tuple[Media, ...]:
-    """Return the media a participant publishes now, each once, in a fixed order."""
-    if participant is None:
-        return ()
-    found = {medium for track in participant.tracks.values() for medium in track.media}
-    return tuple([medium for medium in ALL_MEDIA if medium in found]) if found else ()

@@ -1,7 +1,8 @@
 """Decide what a wire may require and an event lack, from the projection and the settings (ruling 2)."""
 
-from northbound.logic.derive import Step, media_of
-from northbound.logic.project import recording_of
+from northbound.logic.derive import Step
+from northbound.logic.project import media_of, recording_of
+from northbound.logic.recording import notices
 from northbound.model.app import App
 from northbound.model.delivery import Fill
 from northbound.model.event import EventType
@@ -15,6 +16,7 @@ def fill_for(step: Step, app: App) -> Fill:
     person = _person(step, identity)
     gone = room.departed.get(identity)
     recording = recording_of(room, event)
+    media = media_of(step.before.participants.get(identity)) or media_of(person)
     return Fill(
         event_id=logged.id,
         recorded_at=logged.recorded_at,
@@ -26,8 +28,8 @@ def fill_for(step: Step, app: App) -> Fill:
         role=person.role if person else None,
         terminal=person.terminal if person else None,
         name=person.name if person else None,
-        media=media_of(step.before.participants.get(identity)) or media_of(person),
-        sequence=max(0, recording.events - 1) if recording else 0,
+        media=media,
+        sequence=max(0, recording.events - notices(event, media)) if recording else 0,
         recording_id=recording.id if recording else None,
         recorder_id=recording.recorder_id if recording else None,
         recording_mode=recording.mode if recording else None,

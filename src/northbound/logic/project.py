@@ -9,7 +9,7 @@ from itertools import islice
 
 from msgspec.structs import replace
 
-from northbound.logic.recording import abandoned, apply_event, awaits_outcome, tells_outcome
+from northbound.logic.recording import FLOWS, abandoned, apply_event, awaits_outcome, overheard, tells_outcome
 from northbound.logic.stay import (
     departed_of,
     ends_stay,
@@ -29,6 +29,7 @@ from northbound.model.room import Departed, Participant, Recording, Room, Track
 DEPARTED_KEPT = 1000  # stays remembered per room against late events; older ones cannot be told from new ones
 ENDED_TRACKS_KEPT = 50  # per person
 OUTCOMES_KEPT = 1000  # per room, over its instances: files may be moved long after the meeting
+ALL_MEDIA = tuple(Media)
 OURS = "northbound"  # no dialect: what we conclude is said from its facts in every wire
 CLOCKS = (datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))  # what a running clock can show
 PLACE = frozenset({"seq", "offset", "watermark", "alive_at", "ended_at", "wire_session_id", "departed"})
@@ -40,9 +41,13 @@ def apply(room: Room, logged: Logged) -> Room:
     event, when = heard(logged), moment(logged)
     change = CHANGES.get(event.type)
     after = room if change is None else change(room, event, when)
+    media = media_of(room.participants.get(event.participant_id or "")) if event.type in FLOWS else ()
     if event.recording_id is not None:
-        recording = apply_event(after.recordings.get(event.recording_id), event, when)
+        recording = apply_event(after.recordings.get(event.recording_id), event, when, media)
         after = replace(after, recordings={**after.recordings, recording.id: recording})
+    elif event.type in FLOWS and (heard_by := recording_of(after, event)) is not None:
+        counted = overheard(heard_by, event, media)
+        after = replace(after, recordings={**after.recordings, counted.id: counted})
     after = _outcome_noted(after, event, logged.id)
     return replace(after, seq=room.seq + 1, offset=logged.offset, watermark=newest(room.watermark, event.occurred_at))
 
@@ -51,6 +56,14 @@ def recording_of(room: Room, event: Event) -> Recording | None:
     """Return the recording an event is about: the one it names, else the room's newest."""
     named = room.recordings.get(event.recording_id or "")
     return named or next(reversed(room.recordings.values()), None)
+
+
+def media_of(participant: Participant | None) -> tuple[Media, ...]:
+    """Return the media a participant publishes now, each once, in a fixed order."""
+    if participant is None:
+        return ()
+    found = {medium for track in participant.tracks.values() for medium in track.media}
+    return tuple([medium for medium in ALL_MEDIA if medium in found]) if found else ()
 
 
 def _outcome_noted(room: Room, event: Event, event_id: str) -> Room:

@@ -1,10 +1,11 @@
 """Fold one event into its recording: status, files, missing sequence numbers and one verdict (R10, R11)."""
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from msgspec.structs import replace
 
-from northbound.model.event import Event, EventType, Fault
+from northbound.model.event import Event, EventType, Fault, Media
 from northbound.model.room import Recording
 
 FAULTS_KEPT = 50
@@ -24,6 +25,32 @@ STATUS = {
     T.RECORDING_BACKED_UP: "finished",
     T.RECORDING_UPLOAD_STARTED: "uploading",
 }
+STAGES = (  # in the order in which a recording goes through them; the last stays whatever follows
+    "initialized",
+    "recorder_starting",
+    "uploader_started",
+    "recorder_started",
+    "first_file_uploaded",
+    "stopped",
+    "all_stopped",
+    "exiting",
+    "exited_abnormally",
+)
+STAGE_OF = {
+    T.RECORDING_UPLOAD_STARTED: "uploader_started",
+    T.RECORDING_STARTED: "recorder_started",
+    T.RECORDING_SLICED: "recorder_started",
+    T.RECORDING_INDEXED: "first_file_uploaded",
+    T.RECORDING_STOPPED: "stopped",
+    T.RECORDING_COMPLETED: "all_stopped",
+    T.RECORDING_TRANSCODED: "all_stopped",
+    T.RECORDING_UPLOADED: "all_stopped",
+    T.RECORDING_BACKED_UP: "all_stopped",
+    T.RECORDING_EXITED: "exiting",
+}
+# When these failed, it is over.
+LAST_WORDS = frozenset({T.RECORDING_STARTED, T.RECORDING_COMPLETED, T.RECORDING_TRANSCODED, T.RECORDING_EXITED})
+FLOWS = frozenset({T.TRACK_STALLED, T.TRACK_RESUMED})
 RANK = {"paused": 0, "started": 0, "uploading": 0, "stopped": 1, "exited": 2, "finished": 3, "failed": 4}
 ENDED = ("stopped", "exited", "uploading")
 ENDINGS = frozenset({T.RECORDING_STOPPED, T.RECORDING_EXITED})
@@ -31,8 +58,11 @@ OUTCOMES = frozenset({T.RECORDING_TRANSCODED, T.RECORDING_COMPLETED, T.RECORDING
 STORED = frozenset({T.RECORDING_UPLOADED, T.RECORDING_BACKED_UP})
 
 
-def apply_event(before: Recording | None, event: Event, when: datetime) -> Recording:
-    """Return the recording after *event*; a repeated number of the vendor's counts and loses nothing again."""
+def apply_event(before: Recording | None, event: Event, when: datetime, media: Iterable[Media] = ()) -> Recording:
+    """Return the recording after *event*; a repeated number of the vendor's counts and loses nothing again.
+
+    *media* are what the participant publishes that the event is about.
+    """
     facts = event.facts
     known = before or Recording(id=event.recording_id or "", started_at=facts.started_at or when)
     again = _is_repeated(known, event.sequence)
@@ -40,7 +70,7 @@ def apply_event(before: Recording | None, event: Event, when: datetime) -> Recor
     after = replace(
         known,
         status=_status(known, event),
-        events=known.events + (not again),
+        events=known.events + (0 if again else notices(event, media)),
         mode=facts.recording_mode or known.mode,
         recorder_id=facts.new_recorder_id or facts.recorder_id or known.recorder_id,
         format=facts.format or known.format,
@@ -51,6 +81,7 @@ def apply_event(before: Recording | None, event: Event, when: datetime) -> Recor
         faults=known.faults if again else _faults(known, facts.fault),
         interruptions=interruptions,
         missing_ms=missing,
+        stage=_stage(known, event),
         verdict=_verdict(known, event, missing),
     )
     return _sequenced(after, event.sequence)
@@ -69,6 +100,29 @@ def tells_outcome(event: Event) -> bool:
 def awaits_outcome(recording: Recording) -> bool:
     """Tell whether it ended and may still be uploading: it goes along into the room's next instance."""
     return recording.status in ENDED and recording.verdict not in ("complete", "incomplete")
+
+
+def overheard(recording: Recording, event: Event, media: Iterable[Media]) -> Recording:
+    """Return *recording* after an event of its room that is one of its own in a wire that tells it so."""
+    return replace(recording, events=recording.events + notices(event, media))
+
+
+def notices(event: Event, media: Iterable[Media]) -> int:
+    """Return how many numbers a recording's event takes: a stall one for sound and one for sight, anything else one.
+
+    *media* are what the participant publishes, for an event that names none.
+    """
+    if event.type not in FLOWS:
+        return 1
+    return len({medium is Media.AUDIO for medium in event.facts.media or media}) or 1
+
+
+def _stage(known: Recording, event: Event) -> str:
+    told = event.facts.status if event.type is T.RECORDING_STATUS_CHANGED else STAGE_OF.get(event.type)
+    if event.facts.success is False:
+        told = "exited_abnormally" if event.type in LAST_WORDS else None
+    place = STAGES.index(told) if told in STAGES else -1
+    return STAGES[place] if place >= 0 and (not known.stage or place > STAGES.index(known.stage)) else known.stage
 
 
 def _is_repeated(known: Recording, number: int | None) -> bool:

@@ -164,7 +164,7 @@ class Said:
         self.fill: Fill = fill_for(step, app)
         self._dialects = dialects
         self._views: dict[Any, tuple[View, ...]] = {}
-        self._matched: dict[Any, Any] = {}
+        self._matched: dict[Any, tuple[Any, ...]] = {}
 
     def in_dialect(self, name: str, options: Options) -> tuple[View, ...]:
         """Return the views of the step's event in dialect *name*."""
@@ -177,14 +177,18 @@ class Said:
         """Return why dialect *name* does not say the event, None when it has no word for it."""
         return self._dialects[name].unsaid(self.step.logged.event, self.fill)
 
-    def as_matched(self, name: str, options: Options = NOTHING_SET) -> Any | None:
-        """Return the event as a rule over view *name* sees it (ruling 8), None when the wire has no word for it."""
+    def each_matched(self, name: str, options: Options = NOTHING_SET) -> tuple[Any, ...]:
+        """Return the event as a rule over view *name* sees it (ruling 8): each request of it, none without a word."""
         key = _key(name, options)
         if key not in self._matched:
             views = self.in_dialect(name, options)
-            words = msgspec.json.decode(views[0].words) if views else None
-            self._matched[key] = words | self._role() if words and name == NEUTRAL else words
+            said = [msgspec.json.decode(view.words) for view in views]
+            self._matched[key] = tuple([words | self._role() for words in said] if name == NEUTRAL else said)
         return self._matched[key]
+
+    def as_matched(self, name: str, options: Options = NOTHING_SET) -> Any | None:
+        """Return the first request of the event in view *name*, None when the wire has no word for it."""
+        return next(iter(self.each_matched(name, options)), None)
 
     def _role(self) -> dict[str, str]:
         """Return the role that a leave or a publishing does not carry, from the room; who is unknown is said to be."""
@@ -238,6 +242,7 @@ def route(
                 losses.append(_failed(endpoint, logged, error))
                 continue
             losses.extend(_losses(endpoint, said, views))
+            views = _wanted(one, endpoint, views)
             deliveries.extend(_deliveries(step, one.subscription, endpoint, views, last_sent(endpoint.id)))
     return deliveries, losses
 
@@ -251,10 +256,18 @@ def _is_match(one: Route, said: Said, logged: Logged) -> bool:
     wanted = one.subscription.source_ids
     if wanted and logged.source_id not in wanted:
         return False
+    if not one.subscription.is_in_force(logged.recorded_at):
+        return False
     if not one.pattern.conditions:  # all there are words for: nothing of them needs to be looked at
         return bool(said.in_dialect(one.subscription.view, {}))
-    words = said.as_matched(one.subscription.view, one.options)
-    return words is not None and one.pattern.matches(words)
+    return any(one.pattern.matches(words) for words in said.each_matched(one.subscription.view, one.options))
+
+
+def _wanted(one: Route, endpoint: Endpoint, views: tuple[View, ...]) -> tuple[View, ...]:
+    """Return the views that a rule over the endpoint's own wire asks for: of what is said in several, each alone."""
+    if len(views) < 2 or one.subscription.view != endpoint.dialect:
+        return views
+    return tuple(view for view in views if one.pattern.matches(msgspec.json.decode(view.words)))
 
 
 def _deliveries(
@@ -276,6 +289,7 @@ def _deliveries(
             due_at=logged.recorded_at,
             view=view,
             dialect=endpoint.dialect,
+            path=endpoint.path,
             seq=seq,
             prev=seq if number else previous,
             lane=Lane.LOOSE if is_loose else Lane.LIVE,

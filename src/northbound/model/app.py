@@ -125,6 +125,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `body` reshapes what the dialect wrote before it is signed. `dead_letter_bus` is the id of the bus that is given
     what could not be delivered, unchanged; `stops_when_dead` stops the endpoint instead (ErrorsTolerance NONE).
+    `path` is 1 or 2 where a receiver is sent everything on two paths that share nothing, else 0 (D20).
     """
 
     id: str
@@ -145,6 +146,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     body: Body = Body()
     dead_letter_bus: str = ""
     stops_when_dead: bool = False
+    path: int = 0
 
     def __repr__(self) -> str:
         return f"Endpoint(id={self.id!r}, dialect={self.dialect!r})"
@@ -164,6 +166,7 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     `pattern` is EventBridge pattern JSON text over the view named by `view` (ruling 8): "standard", or a dialect.
     With `bus_id` it is a rule on that bus and `app_id` the app that stands for the bus's account; without, it sees
     the events of its app. `made_by` tells the door it came through, `wire` what was said there, in that door's words.
+    It sees what is recorded from `begins_at` until before `ends_at`, None being without limit.
     """
 
     id: str
@@ -179,6 +182,12 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     made_by: Maker = Maker.API
     wire: dict[str, Any] = {}
     changed_at: datetime | None = None
+    begins_at: datetime | None = None
+    ends_at: datetime | None = None
+
+    def is_in_force(self, at: datetime) -> bool:
+        """Tell whether it sees what is recorded at a time."""
+        return (self.begins_at is None or at >= self.begins_at) and (self.ends_at is None or at < self.ends_at)
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):

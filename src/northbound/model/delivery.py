@@ -39,7 +39,7 @@ class Fill(msgspec.Struct, frozen=True, kw_only=True):
     terminal: Terminal | None = None
     name: str | None = None
     media: tuple[Media, ...] = ()  # what the participant publishes now
-    sequence: int = 0  # next number of this recording at this endpoint's wire, from 0
+    sequence: int = 0  # of all the events of this recording, whoever is told of them, the first this one takes (from 0)
     recording_id: str | None = None
     recorder_id: str | None = None
     recording_mode: RecordingMode | None = None
@@ -87,6 +87,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     attempts: int = 0
     state: DeliveryState = DeliveryState.WAITING
     reason: str | None = None  # of a dead letter
+    path: int = 0  # of a receiver that is sent everything on two paths, which of them (D20)
     possible_duplicate: bool = False  # an earlier attempt may have arrived (D11)
 
 

@@ -18,6 +18,7 @@ HubError
 ├── StoreFailed         the database did not take it; nothing acked   code "store_failed"
 ├── PollFailed          a vendor's own list could not be had whole    code "poll_failed"
 ├── BlockedAddress      the target is not one we may connect to       code "blocked_address"
+├── HealthTestFailed    a receiver did not answer its test as it must code "health_test_failed"
 └── ConfigError         the settings cannot work                      code "config"
 
 HTTP statuses are chosen in `web` and by dialects (for the vendor's own reply style), nowhere else.
@@ -141,6 +142,12 @@ class BlockedAddress(HubError):
     """The address is private, reserved or otherwise refused by the outgoing guard."""
 
     code = "blocked_address"
+
+
+class HealthTestFailed(HubError):
+    """The receiver did not answer the test message in the way that enabling it needs."""
+
+    code = "health_test_failed"
 
 
 class ConfigError(HubError):

@@ -7,9 +7,10 @@ import msgspec
 from northbound.model.account import AccessKey, Account, Bus
 from northbound.model.app import App, Endpoint, Source, Subscription
 from northbound.model.call_app import CallApp
+from northbound.model.notices import NoticeSettings
 
-Kind = TypeVar("Kind", App, Source, Endpoint, Subscription, Account, AccessKey, Bus, CallApp)
-Object = App | Source | Endpoint | Subscription | Account | AccessKey | Bus | CallApp
+Kind = TypeVar("Kind", App, Source, Endpoint, Subscription, Account, AccessKey, Bus, CallApp, NoticeSettings)
+Object = App | Source | Endpoint | Subscription | Account | AccessKey | Bus | CallApp | NoticeSettings
 
 
 class Put(msgspec.Struct, frozen=True, kw_only=True):

@@ -68,6 +68,7 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     gaps: tuple[int, ...] = ()
     interruptions: tuple[datetime, ...] = ()  # when good material ended, each counted once in missing_ms
     faults: tuple[Fault, ...] = ()
+    stage: str = ""  # the furthest one told, of `logic.recording.STAGES`
     verdict: str | None = None  # complete | incomplete | unknown
     missing_ms: int | None = None
 

@@ -34,6 +34,7 @@ SETTLE_ROWS = 256  # outcomes in one commit
 IN_FLIGHT = 512  # exchanges under way, all endpoints together
 CACHED = 20_000  # deliveries kept in memory between routing and sending
 LEASE = timedelta(seconds=120)  # how long an exchange may be under way; longer than every deadline (law 6)
+SECOND_PATH = 2
 STALLED = 1.0  # seconds of pause after a turn that failed, nothing being sent meanwhile
 DELETED = Dead(reason="cancelled: the endpoint was deleted", cancelled=True)
 log = structlog.get_logger()
@@ -85,10 +86,15 @@ class Deliver:
         lease: timedelta = LEASE,
         on_settled: Callable[[Settled], None] = lambda _: None,
         settle: Callable[[Sequence[Row]], Awaitable[None]] | None = None,
+        second: Sender | None = None,
     ) -> None:
-        """*settle* stores like *queue*, letting the loop go on while the disk works; without it *queue* does."""
+        """*settle* stores like *queue*, letting the loop go on while the disk works; without it *queue* does.
+
+        *second* sends what goes on a second path, so that the two share no connection and no limit (D20).
+        """
         self._queue = queue
         self._sender = sender
+        self._second = second or sender
         self._dialects = dialects
         self._endpoint = endpoint
         self._clock = clock
@@ -224,9 +230,8 @@ class Deliver:
         expires = self._clock.monotonic() + self._lease
         flight = _Flight(lease=lease, deliveries=deliveries, endpoint=endpoint, request=request, expires=expires)
         self._flights[lease.lane_key] = flight
-        self._sender.submit(
-            request, deadline=endpoint.retry.deadline, on_done=lambda exchange: self._ended(flight, exchange)
-        )
+        sender = self._second if endpoint.path == SECOND_PATH else self._sender
+        sender.submit(request, deadline=endpoint.retry.deadline, on_done=lambda exchange: self._ended(flight, exchange))
 
     def _request(self, deliveries: tuple[Delivery, ...], endpoint: Endpoint) -> Request:
         dialect = self._dialects[endpoint.dialect]
@@ -240,6 +245,8 @@ class Deliver:
             ("northbound-seq", str(last.seq)),
             ("northbound-prev", "" if first.prev is None else str(first.prev)),
         )
+        if endpoint.path:
+            request = request.adding(("northbound-path", str(endpoint.path)))
         if any(one.possible_duplicate for one in deliveries):
             request = request.adding(("northbound-possible-duplicate", "1"))
         return dialect.sign(request, endpoint, self._clock.now(), self._entropy.bytes(32))

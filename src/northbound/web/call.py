@@ -11,6 +11,7 @@ from northbound.model.account import AccessKey, Account, Bus
 from northbound.model.app import ApiKey, App, Endpoint, Source, Subscription
 from northbound.model.call_app import CallApp
 from northbound.model.errors import Conflict, InvalidInput, NotFound, Stale, Unconditional
+from northbound.model.notices import NoticeSettings
 from northbound.model.registry import Kind, Object
 from northbound.model.wire import Key
 from northbound.ports import (
@@ -44,6 +45,7 @@ KINDS = {
     AccessKey: "access key",
     Bus: "event bus",
     CallApp: "call app",
+    NoticeSettings: "notice settings",
 }
 PAGE = 500  # objects in one read of the registry
 STREAMS = 64  # open event streams, all callers together
@@ -119,7 +121,10 @@ class Call(Generic[Query, Body]):
 
     def own(self, kind: type[Kind], identity: str) -> tuple[int, Kind]:
         """Return (revision, object) when it exists and the caller may see it; raise `NotFound` in either case."""
-        revision, one = self.hub.objects.get(kind, identity)
+        try:
+            revision, one = self.hub.objects.get(kind, identity)
+        except NotFound:
+            not_found(KINDS[kind], identity)
         if not self.may_see(self._app_of(one)):
             not_found(KINDS[kind], identity)
         return revision, one

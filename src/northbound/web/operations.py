@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from northbound.web.call import Answer, Call
-from northbound.web.doors import avd_settings, call_apps
+from northbound.web.doors import avd_settings, call_apps, notice_settings, recording_query
 from northbound.web.doors import avd_shapes as v
 from northbound.web.resources import (
     accounts,
@@ -31,6 +31,7 @@ from northbound.web.shapes import alarms as a
 from northbound.web.shapes import call_apps as m
 from northbound.web.shapes import deliveries as d
 from northbound.web.shapes import events as e
+from northbound.web.shapes import notices as n
 from northbound.web.shapes import polls as p
 from northbound.web.shapes import setup as s
 from northbound.web.shapes.pages import Nothing, Page, Paging
@@ -282,6 +283,31 @@ _AVD = (
             "Remove one half and what it made", "删除其中一部分及其创建的对象"),
 )  # fmt: skip
 
+_NOTICES = (
+    _get("list_notice_settings", "/notice-settings", notice_settings.listed, Page[n.NoticeSettingsShown],
+         "List notice settings", "列出消息通知配置", query=s.OfApp),
+    _post("create_notice_settings", "/notice-settings", notice_settings.create, n.NewNoticeSettings,
+          n.NoticeSettingsShown, "Create notice settings; their secret is shown once",
+          "新建消息通知配置，密钥仅显示一次", status=201, errors=("blocked_address",)),
+    _get("get_notice_settings", "/notice-settings/{id}", notice_settings.shown, n.NoticeSettingsShown,
+         "Show notice settings and how each path fares", "查看消息通知配置及各通道状况"),
+    _patch("change_notice_settings", "/notice-settings/{id}", notice_settings.change, n.NoticeSettingsChange,
+           n.NoticeSettingsShown, "Change notice settings; a new URL is tested first",
+           "修改消息通知配置，新地址先做健康检查", errors=("blocked_address", "health_test_failed")),
+    _delete("delete_notice_settings", "/notice-settings/{id}", notice_settings.remove,
+            "Delete notice settings and what they made", "删除消息通知配置及其创建的对象"),
+    _post("reveal_notice_settings", "/notice-settings/{id}/reveal", notice_settings.reveal, None,
+          n.NoticeSettingsShown, "Show the secret of notice settings; audited", "显示消息通知密钥（记入审计）"),
+    _post("enable_notice_settings", "/notice-settings/{id}/enable", notice_settings.enable, None,
+          n.NoticeSettingsShown, "Test the callback URL and enable it", "检查回调地址并开通消息通知", changes=True,
+          errors=("blocked_address", "health_test_failed")),
+    _post("disable_notice_settings", "/notice-settings/{id}/disable", notice_settings.disable, None,
+          n.NoticeSettingsShown, "Notify no longer of what happens from now on", "停用消息通知", changes=True),
+    _get("query_recording", "/recordings/query", recording_query.recording, n.RecordingAnswer,
+         "Tell how a recording stands: status code, files, sequence", "查询录制状态码、文件与消息序列号",
+         query=n.RecordingQuestion, errors=("not_found",)),
+)  # fmt: skip
+
 _EVENTS = (
     _get("list_events", "/events", events.listed, Page[e.EventShown], "Find events, newest first",
          "查找事件，新的在前", query=e.EventQuery),
@@ -354,6 +380,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *_SUBSCRIPTIONS,
     *_CALL_APPS,
     *_AVD,
+    *_NOTICES,
     *_EVENTS,
     *_DELIVERIES,
     *_REST,

@@ -14,6 +14,7 @@ from northbound.model.account import AccessKey, Account, Bus, Once
 from northbound.model.app import ApiKey, App, Endpoint, Registry, Source, Subscription
 from northbound.model.call_app import CallApp
 from northbound.model.errors import Conflict, NotFound
+from northbound.model.notices import NoticeSettings
 from northbound.model.registry import Drop, Kind, Object, Put, owner_of
 
 KINDS: dict[str, type[Any]] = {
@@ -25,6 +26,7 @@ KINDS: dict[str, type[Any]] = {
     "access_key": AccessKey,
     "bus": Bus,
     "call_app": CallApp,
+    "notice_settings": NoticeSettings,
 }
 ONCE_KEPT = timedelta(days=1)  # how long a client's token is remembered (facts 1.7)
 _NAMES = {kind: name for name, kind in KINDS.items()}

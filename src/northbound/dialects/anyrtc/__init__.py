@@ -378,15 +378,15 @@ def _reason(say: Composer) -> int:
     return say.need(P + "reason", known, 0)
 
 
-def _recording(say: Composer, number: int, options: Options) -> View:
-    """Say a recording's event as *number*: the common payload (page, payload 字段), then its details."""
+def _recording(say: Composer, number: int, options: Options, place: int = 0) -> View:
+    """Say a recording's event as *number*, at *place* of several: common payload (page, payload 字段), then details."""
     notice, fill = RECORDING[number], say.fill
     sid = say.need(P + "sid", say.take("recording_id"), fill.recording_id or fill.event_id)
     payload = {
         "cname": say.take("room_id"),
         "uid": say.need(P + "uid", say.fact("recorder_id"), fill.recorder_id or NOBODY),
         "sid": sid,
-        "sequence": say.invent(P + "sequence", fill.sequence),
+        "sequence": say.invent(P + "sequence", fill.sequence + place),
         "sendts": to_ms(say.need(P + "sendts", _sent_at(say), fill.recorded_at)),
         "serviceType": notice.service,
     }
@@ -433,7 +433,7 @@ def _say_streams(event: Event, fill: Fill, options: Options) -> tuple[View, ...]
     if (event.recording_id or fill.recording_id) is None:
         return ()
     numbers = dict.fromkeys(STREAM_NUMBERS[media] for media in event.facts.media or fill.media)
-    return tuple(_recording(Composer(event, fill), number, options) for number in numbers)
+    return tuple(_recording(Composer(event, fill), number, options, place) for place, number in enumerate(numbers))
 
 
 SPEAKERS: dict[EventType, Callable[[Event, Fill, Options], tuple[View, ...]]] = {

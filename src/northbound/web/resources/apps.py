@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from northbound.model.app import App, Endpoint, Source, Subscription
 from northbound.model.call_app import CallApp
 from northbound.model.errors import Conflict, Forbidden, InvalidInput
+from northbound.model.notices import NoticeSettings
 from northbound.web.call import Answer, Call, etag
 from northbound.web.resources.showing import show_app
 from northbound.web.shapes.pages import Nothing, Paging, page_of, read_cursor
@@ -90,6 +91,7 @@ async def remove(call: Call[Nothing, Nothing]) -> Answer:
     objects = call.hub.objects
     held = {
         "call apps": objects.find(CallApp, app_id=app.id, limit=1),
+        "notice settings": objects.find(NoticeSettings, app_id=app.id, limit=1),
         "subscriptions": objects.find(Subscription, app_id=app.id, limit=1),
         "endpoints": objects.find(Endpoint, app_id=app.id, limit=1),
         "sources": objects.find(Source, app_id=app.id, limit=1),

@@ -111,6 +111,7 @@ class DeliveryShown(msgspec.Struct, frozen=True, kw_only=True):
     event_type: str
     room_key: str
     lane: Lane
+    path: int
     state: DeliveryState
     attempts: int
     created_at: datetime

@@ -255,7 +255,10 @@ class Stopped(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EndpointShown(msgspec.Struct, frozen=True, kw_only=True):
-    """An endpoint; `signed_by` says whose keys sign: the endpoint's, the app's or the hub's."""
+    """An endpoint; `signed_by` says whose keys sign: the endpoint's, the app's or the hub's.
+
+    `path` is 1 or 2 where a receiver is sent everything on two paths, else 0.
+    """
 
     id: str
     app_id: str
@@ -272,6 +275,7 @@ class EndpointShown(msgspec.Struct, frozen=True, kw_only=True):
     max_in_flight: int
     ignore_gone: bool
     lane_hold_seconds: float
+    path: int
     state: EndpointState
     revision: int
     stopped: Stopped | None = None
@@ -334,6 +338,8 @@ class SubscriptionShown(msgspec.Struct, frozen=True, kw_only=True):
     endpoint_ids: list[str]
     state: str
     made_by: Maker
+    begins_at: datetime | None
+    ends_at: datetime | None
     revision: int
     warnings: list[str]
 
