@@ -326,6 +326,17 @@ def test_more_than_one_source_warns(source: list[Any]) -> None:
     assert "source names more than one element" in warning
 
 
+def test_another_spelling_is_registered_and_says_by_which_events_are_told() -> None:
+    """Ruling 13: both letter cases of the page are registered, and types are compared in exact letter case."""
+    other = {"x:memberEvent": "x:MemberEvent"}
+    (warning,) = pattern_warnings(compile_pattern('{"type":["x:memberEvent"]}'), {"x:MemberEvent"}, other)
+
+    assert "not registered" not in warning
+    assert 'another spelling of "x:MemberEvent"' in warning
+    both = compile_pattern('{"type":["x:memberEvent","x:MemberEvent"]}')
+    assert pattern_warnings(both, {"x:MemberEvent"}, other) == ()
+
+
 def test_warnings_are_bounded() -> None:
     pattern = compile_pattern(json.dumps({"type": [f"t{index}" for index in range(MAX_VALUES)]}))
 

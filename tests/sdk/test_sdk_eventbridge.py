@@ -407,7 +407,12 @@ def test_a_3t_meeting_arrives_at_the_rules_target_signed(
     assert json.loads(joined.body)["data"]["userId"] == "u1"
     _, shown = hub.api("GET", f"/api/v1/subscriptions?app_id={own_app(customer)}")
     (one,) = shown["items"]
-    assert (one["name"], one["view"], one["warnings"]) == ("r", "aliyun_cvc", [])
+    assert (one["name"], one["view"], one["made_by"], one["warnings"]) == ("r", "aliyun_cvc", "eventbridge", [])
+    client.update_rule(
+        m.UpdateRuleRequest(filter_pattern=json.dumps({"type": ["aliyuncvc:meetingEvent:MemberOperate"]}), **RULE)
+    )
+    _, shown = hub.api("GET", f"/api/v1/subscriptions/{one['id']}")
+    assert f'another spelling of "{CVC}MemberOperate"' in shown["warnings"][0]
 
 
 def test_a_rule_as_on_the_page_gets_the_page_of_2020(hub: Hub, customer: Customer, receiver: Receiver) -> None:

@@ -50,6 +50,7 @@ class Dialect(Protocol):
     name: ClassVar[str]
     types: ClassVar[frozenset[EventType]]  # what the wire has words for
     kinds: ClassVar[tuple[tuple[str, ...], ...]]  # the wire's own event names, in the page's groups
+    spellings: ClassVar[Mapping[str, str]] = {}  # other spellings of kinds that rules may name, by spelling
     fresh: ClassVar[frozenset[str]] = frozenset()  # wire fields that are new on each attempt (send time, signature)
     secrets: ClassVar[frozenset[str]] = frozenset({"authorization", "cookie"})  # headers, parameters: masked if shown
     known: ClassVar[frozenset[str]] = frozenset()  # the pages' own words without paths; empty: nothing is news

@@ -121,13 +121,21 @@ def explain(pattern: Pattern, event: Mapping[str, Any]) -> Explanation:
     return Explanation(matched=all(finding.matched for finding in findings), findings=findings)
 
 
-def pattern_warnings(pattern: Pattern, known_types: Collection[str]) -> tuple[str, ...]:
-    """Say what is accepted but probably not meant (ruling 13): unregistered types, more than one source."""
+def pattern_warnings(
+    pattern: Pattern, known_types: Collection[str], spellings: Mapping[str, str] | None = None
+) -> tuple[str, ...]:
+    """Say what is accepted but probably not meant (ruling 13): unregistered types, more than one source.
+
+    *spellings* are registered too, as other spellings of the types that they map to: a pattern that names one alone
+    sees no event that is told by the other.
+    """
     fields = {condition.path: condition for condition in pattern.conditions}
     warnings: list[str] = []
     kind = fields.get(("type",))
     if kind is not None and known_types:
-        unknown = [name for name in kind.exact.literals if name not in known_types]
+        other = {name: known for name, known in (spellings or {}).items() if name in kind.exact.literals}
+        unknown = [name for name in kind.exact.literals if name not in known_types and name not in other]
+        warnings += [_misspelt(name, known) for name, known in other.items() if known not in kind.exact.literals]
         warnings += [_unregistered(name, known_types) for name in unknown[:MAX_WARNINGS]]
         if len(unknown) > MAX_WARNINGS:
             warnings.append(f"{len(unknown) - MAX_WARNINGS} more types are not registered either")
@@ -142,6 +150,13 @@ def _unregistered(name: str, known_types: Collection[str]) -> str:
     nearest = by_case or get_close_matches(name[:MAX_NAME], known_types, n=1, cutoff=0.0)[0]
     note = "types are compared in exact letter case" if by_case else "no event will have it"
     return f"type {short(name)} is not registered, {note}; the nearest registered one is {short(nearest)}"
+
+
+def _misspelt(name: str, known: str) -> str:
+    return (
+        f"type {short(name)} is registered as another spelling of {short(known)}, by which events are told; types are "
+        "compared in exact letter case, so name both"
+    )
 
 
 # --- matching --------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ Page: 接收会议状态消息推送 (seed 000); rulings 1 and 11-15. Slips of t
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any, ClassVar
 
@@ -147,6 +147,7 @@ class AliyunCvc(Dialect):
         }
     )
     kinds: ClassVar[tuple[tuple[str, ...], ...]] = (KINDS,)
+    spellings: ClassVar[Mapping[str, str]] = {name: kind for name, kind in SPELLINGS.items() if name != kind}
     fresh: ClassVar[frozenset[str]] = frozenset(
         {TIMESTAMP, SECRET, SIGNED_V1, SIGNED_V2, "aliyunpublishtime", "aliyunpublishaddr"}
     )

@@ -22,6 +22,7 @@ from northbound.web.shapes.deliveries import AnswerShown, AttemptShown
 from northbound.web.shapes.events import DeliveryShown, EventShown, ReceiptShown, RequestShown, RoomShown
 from northbound.web.shapes.setup import (
     AppShown,
+    BodyShown,
     EndpointShown,
     RetryShown,
     RoomListShown,
@@ -122,6 +123,9 @@ def show_endpoint(
         ignore_gone=endpoint.ignore_gone,
         lane_hold_seconds=endpoint.lane_hold.total_seconds(),
         path=endpoint.path,
+        body=BodyShown(**msgspec.structs.asdict(endpoint.body)),
+        dead_letter_bus=endpoint.dead_letter_bus,
+        stops_when_dead=endpoint.stops_when_dead,
         state=endpoint.state,
         revision=revision,
         stopped=Stopped(reason=halt[0], at=halt[1]) if halt is not None else None,
@@ -154,6 +158,7 @@ def show_subscription(revision: int, one: Subscription, warnings: tuple[str, ...
         made_by=one.made_by,
         begins_at=one.begins_at,
         ends_at=one.ends_at,
+        bus_id=one.bus_id,
         revision=revision,
         warnings=list(warnings),
     )

@@ -101,7 +101,8 @@ def compiled(text: str, view: str) -> tuple[Pattern, tuple[str, ...]]:
         pattern = compile_for(view, text)
     except PatternError as error:
         raise PatternError(error.message, field=error.field or "pattern") from None
-    return pattern, pattern_warnings(pattern, [kind for group in dialect.kinds for kind in group])
+    known = [kind for group in dialect.kinds for kind in group]
+    return pattern, pattern_warnings(pattern, known, dialect.spellings)
 
 
 def _warnings(one: Subscription) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from northbound.model.account import Maker
-from northbound.model.app import EndpointState, RetryStrategy
+from northbound.model.app import BodyForm, EndpointState, RetryStrategy
 from northbound.model.wire import KeyKind
 from northbound.web.shapes.pages import Paging
 
@@ -254,10 +254,19 @@ class Stopped(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
 
 
+class BodyShown(msgspec.Struct, frozen=True, kw_only=True):
+    """What of an event a body holds; `value` and `template` as the form needs them."""
+
+    form: BodyForm
+    value: str
+    template: str
+
+
 class EndpointShown(msgspec.Struct, frozen=True, kw_only=True):
     """An endpoint; `signed_by` says whose keys sign: the endpoint's, the app's or the hub's.
 
     `path` is 1 or 2 where a receiver is sent everything on two paths, else 0.
+    `body`, `dead_letter_bus` and `stops_when_dead` are what a rule's target asked for.
     """
 
     id: str
@@ -276,6 +285,9 @@ class EndpointShown(msgspec.Struct, frozen=True, kw_only=True):
     ignore_gone: bool
     lane_hold_seconds: float
     path: int
+    body: BodyShown
+    dead_letter_bus: str
+    stops_when_dead: bool
     state: EndpointState
     revision: int
     stopped: Stopped | None = None
@@ -326,7 +338,10 @@ class SubscriptionChange(Given, frozen=True, kw_only=True):
 
 
 class SubscriptionShown(msgspec.Struct, frozen=True, kw_only=True):
-    """A subscription, `made_by` whichever door; `warnings` say what is accepted but probably not meant."""
+    """A subscription, `made_by` whichever door; `warnings` say what is accepted but probably not meant.
+
+    With `bus_id` it is a rule on that event bus.
+    """
 
     id: str
     app_id: str
@@ -340,6 +355,7 @@ class SubscriptionShown(msgspec.Struct, frozen=True, kw_only=True):
     made_by: Maker
     begins_at: datetime | None
     ends_at: datetime | None
+    bus_id: str
     revision: int
     warnings: list[str]
 
