@@ -41,6 +41,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_connections: int = 8192
     lease_seconds: float = 60.0  # how long an exchange may be under way; longer than every endpoint's deadline
     attempts_days: int = 7  # how long tries are kept with request and response
+    check_targets: tuple[str, ...] = ()  # addresses of media servers whose ports may be checked
+    check_every: float = 5.0  # between two looks at the ports
+    check_timeout: float = 2.0  # of one port
+    check_failures: int = 3  # in a row make a port down
     room_list_key: str = "api_key"  # parameter or header that carries the key of the vendors' lists of rooms
     log_format: str = "auto"  # auto (console on a terminal), console, json
     log_level: str = "info"
@@ -83,7 +87,15 @@ def check_config(config: Config) -> None:
         raise ConfigError("tls_cert and tls_key go together; give both files, or none")
     if not _NAME.fullmatch(config.room_list_key):
         raise ConfigError("room_list_key is a name such as api_key", field="room_list_key")
-    for name in ("header_timeout", "body_timeout", "lease_seconds", "wait_scale"):
+    for name in (
+        "header_timeout",
+        "body_timeout",
+        "lease_seconds",
+        "wait_scale",
+        "check_every",
+        "check_timeout",
+        "check_failures",
+    ):
         if getattr(config, name) <= 0:
             raise ConfigError(f"{name} must be above 0", field=name)
 

@@ -40,7 +40,7 @@ GOLDEN = Path(__file__).parent / "openapi.json"
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    one = Site(tmp_path / "data")
+    one = Site(tmp_path / "data", check_targets=("192.0.2.9",))
     yield one
     one.close()
 
@@ -153,7 +153,8 @@ def foreign_calls(of: SimpleNamespace) -> list[tuple[str, str, Any]]:
     """Every operation that can name something, naming what belongs to *of*."""
     app, source, endpoint = of.app["id"], of.source["id"], of.endpoint["id"]
     paths = {"apps": app, "sources": source, "endpoints": endpoint, "subscriptions": of.subscription["id"],
-             "call-apps": of.call_app, "notice-settings": of.notice, "avd-settings": app}  # fmt: skip
+             "call-apps": of.call_app, "notice-settings": of.notice, "avd-settings": app,
+             "servers": of.server}  # fmt: skip
     calls: list[tuple[str, str, Any]] = []
     for one in OPERATIONS:
         if one.role is Role.OPEN or "{" not in one.path:
@@ -207,6 +208,8 @@ def test_a_foreign_key_finds_nothing(site: Site):
     ours.neighbour = theirs.app["id"]
     ours.notice = new_notices(site, ours.app["id"])["id"]
     ours.call_app = site.made("call-apps", {"app_id": ours.app["id"], "name": "ours"})["id"]
+    server = {"app_id": ours.app["id"], "name": "box", "address": "192.0.2.9", "ports": [{"type": "tcp", "port": 80}]}
+    ours.server = site.made("servers", server)["id"]
     calls = foreign_calls(ours)
 
     replies = [(method, target, site.call(method, target, body, key=key["secret"])) for method, target, body in calls]
@@ -251,11 +254,14 @@ def test_secrets_are_in_no_answer_but_the_first(site: Site):
     account = site.call("POST", "accounts", {"name": "careful"}).json
     call_app = site.made("call-apps", {"app_id": one.app["id"], "name": "careful"})
     site.call("PUT", f"avd-settings/{one.app['id']}/master", {"url": "https://there.test", "check_code_key": CANARY})
+    body = {"app_id": one.app["id"], "name": "box", "address": "192.0.2.9", "ports": [{"type": "tcp", "port": 80}]}
+    server = site.made("servers", body)
     room_list = {"room_list": {"url": "https://there.test", "key": CANARY}}
     site.call("PATCH", f"sources/{one.source['id']}", room_list, if_match="*")
     notices = new_notices(site, one.app["id"])
     paths = {"apps": one.app["id"], "accounts": account["id"], "sources": one.source["id"],
              "call-apps": call_app["id"], "avd-settings": one.app["id"], "notice-settings": notices["id"],
+             "servers": server["id"],
              "endpoints": one.endpoint["id"], "subscriptions": one.subscription["id"],
              "events": one.event_id}  # fmt: skip
 

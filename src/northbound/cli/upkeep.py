@@ -115,6 +115,7 @@ def config_check(config: ConfigFile = None, as_json: AsJson = False) -> None:
     from northbound.web.address import read_networks
 
     AllowList.parse(settings.allow_targets)
+    AllowList.parse(settings.check_targets, "check_targets")
     read_networks(settings.trusted_proxies, "trusted_proxies")
     for name in ("listen", "intake"):
         split_address(getattr(settings, name), name)

@@ -7,18 +7,25 @@ from typing import Any
 import prometheus_client as prometheus
 
 from northbound.backends.curl import CurlSender
+from northbound.backends.probe import SocketProbe
 from northbound.backends.sqlite.alarms import SqliteAlarmView
 from northbound.backends.sqlite.control import SqliteControl
 from northbound.backends.sqlite.history import SqliteHistory
 from northbound.backends.sqlite.views import SqliteDeliveryReader, SqliteLogView
 from northbound.config import Config, split_address
+from northbound.doors.avd_master import source_id_of, warning
 from northbound.hub.channel import Channel
 from northbound.hub.process import run_process
 from northbound.hub.system import Doorbell, Folder, SystemClock, SystemEntropy
 from northbound.logic.addresses import AllowList
+from northbound.model.app import Source
 from northbound.model.errors import StoreFailed
+from northbound.model.log import Receipt
+from northbound.model.server import Incident, Notice
+from northbound.model.wire import Proof
 from northbound.stages.index import Index
 from northbound.stages.ingest import Certificates
+from northbound.stages.port_check import PortCheck
 from northbound.web import openapi
 from northbound.web.access import Access
 from northbound.web.address import read_networks
@@ -26,6 +33,7 @@ from northbound.web.api import make_api
 from northbound.web.call import Hub
 from northbound.web.guard import Limits
 from northbound.web.server import bind_socket, make_server
+from northbound.web.told import told_url
 
 DRAIN = timedelta(seconds=5)  # at stop, for calls in work; streams end at once
 REQUEST_LINE = 60 * 1024  # vendors' clients write a whole rule with its targets into the query; 64 KiB cannot be parsed
@@ -87,6 +95,16 @@ class Web:
         self.sender = CurlSender(
             allow=AllowList.parse(config.allow_targets), proxy=config.egress_proxy or None, reply_cap=LIST_BYTES
         )
+        self.lines = Lines(folder)
+        self.ports = PortCheck(
+            self.control,
+            SocketProbe(AllowList.parse(config.check_targets, "check_targets")),
+            self._tell,
+            self.clock,
+            every=timedelta(seconds=config.check_every),
+            timeout=timedelta(seconds=config.check_timeout),
+            failures=config.check_failures,
+        )
         described = openapi.text().encode()
         self.hub = Hub(
             config=config,
@@ -102,15 +120,23 @@ class Web:
             history=self.history,
             clock=self.clock,
             entropy=SystemEntropy(),
-            ask=Lines(folder).ask,
+            ask=self.lines.ask,
             certificate=folder.signing_certificate.read_bytes,
             certificate_at=Certificates(self.sender, self.clock).key_at,
             description=lambda: described,
             metrics=self.meters.text,
             count=self.meters.count,
             access=Access(self.control, self.clock),
+            port_reasons=self.ports.reasons,
             sender=self.sender,
         )
+
+    async def _tell(self, incident: Incident, notice: Notice) -> None:
+        """Have a notice stored as if a master had sent it."""
+        source = self.control.get(Source, source_id_of(incident.app_id))[1]
+        request, event = warning(incident, notice, told_url(source, self.hub.config))
+        receipt = Receipt(source_id=source.id, received_at=self.clock.now(), request=request, proof=Proof.NONE)
+        await self.lines.ask("intake", "put", receipt=receipt, events=[event])
 
     def close(self) -> None:
         """Close the databases."""
@@ -148,15 +174,17 @@ async def main(config: Config, folder: Folder) -> None:
     )
     serving = asyncio.ensure_future(server.serve())
     indexing = asyncio.ensure_future(Index(web.log, web.history).run(bell))
+    checking = asyncio.ensure_future(web.ports.run())
     try:
-        done, _ = await asyncio.wait({serving, indexing}, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait({serving, indexing, checking}, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
     finally:
         web.hub.closing.set()
         server.stop()
         indexing.cancel()
-        await asyncio.gather(serving, indexing, return_exceptions=True)
+        checking.cancel()
+        await asyncio.gather(serving, indexing, checking, return_exceptions=True)
         await web.sender.close()
         web.close()
         bell.close()

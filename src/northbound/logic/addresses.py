@@ -82,14 +82,12 @@ class AllowList(msgspec.Struct, frozen=True, kw_only=True):
     entries: tuple[AllowEntry, ...] = ()
 
     @classmethod
-    def parse(cls, entries: Iterable[str]) -> Self:
+    def parse(cls, entries: Iterable[str], setting: str = "allow_targets") -> Self:
         """Read `127.0.0.1:7099`, `10.1.0.0/16`, `[::1]:80`, `fd00::/8`, `localhost:8080`; raise `ConfigError`."""
         texts = tuple(entries)
         if len(texts) > MAX_ENTRIES:
-            raise ConfigError(
-                f"allow_targets has more than {MAX_ENTRIES} entries; list networks", field="allow_targets"
-            )
-        return cls(entries=tuple(entry for text in texts for entry in _parse_entry(text)))
+            raise ConfigError(f"{setting} has more than {MAX_ENTRIES} entries; list networks", field=setting)
+        return cls(entries=tuple(entry for text in texts for entry in _parse_entry(text, setting)))
 
     def permits(self, address: Address, port: int, *, single: bool = False) -> bool:
         """Tell whether an entry covers *address* and *port*; *single* counts only entries for one address."""
@@ -116,6 +114,18 @@ def check_address(host: str, port: int, allow: AllowList) -> None:
     except AddressValueError:
         raise _blocked("the resolved target is not an IP address") from None
     _check(address, port, allow)
+
+
+def check_listed(host: str, port: int, listed: AllowList) -> None:
+    """Refuse address *host* at *port* unless it is listed, public or not; *host* is never a name."""
+    try:
+        address = IPv6Address(host) if ":" in host else IPv4Address(host)
+    except AddressValueError:
+        raise BlockedAddress("the address is not a plain IPv4 or IPv6 address", field="address") from None
+    if not (0 < port < 65_536 and _is_listed(address, port, listed)):
+        raise BlockedAddress(
+            f"{host} port {port} is not listed; the operator lists it in the setting check_targets", field="address"
+        )
 
 
 def _check(address: Address, port: int, allow: AllowList) -> None:
@@ -217,29 +227,31 @@ _ENTRY = re.compile(
 )
 
 
-def _parse_entry(text: str) -> tuple[AllowEntry, ...]:
+def _parse_entry(text: str, setting: str) -> tuple[AllowEntry, ...]:
     match = _ENTRY.fullmatch(text.strip())
     if match is None:
-        raise _bad_entry(text, "it is neither address, network nor localhost")
+        raise _bad_entry(text, setting, "it is neither address, network nor localhost")
     host = match["v6"] or match["bare6"] or match["v4"] or ""
-    port = _entry_port(text, match["port6"] or match["port4"])
+    port = _entry_port(text, setting, match["port6"] or match["port4"])
     if host.lower() == "localhost":
         return tuple(AllowEntry(network=network, port=port) for network in LOOPBACK)
     try:
         return (AllowEntry(network=ip_network(host), port=port),)
     except ValueError:
         # A listed name would let whoever answers for it in DNS choose the address.
-        raise _bad_entry(text, "only addresses, networks without host bits, and localhost can be listed") from None
+        raise _bad_entry(
+            text, setting, "only addresses, networks without host bits, and localhost can be listed"
+        ) from None
 
 
-def _entry_port(text: str, port: str | None) -> int | None:
+def _entry_port(text: str, setting: str, port: str | None) -> int | None:
     if port is None:
         return None
     if not _PORT.fullmatch(port) or int(port) > 65_535:
-        raise _bad_entry(text, "the port is not a number from 1 to 65535")
+        raise _bad_entry(text, setting, "the port is not a number from 1 to 65535")
     return int(port)
 
 
-def _bad_entry(text: str, why: str) -> ConfigError:
-    message = f"allow_targets entry {text[:80]!r} cannot be used: {why}; write 127.0.0.1:7099, 10.1.0.0/16 or [::1]:80"
-    return ConfigError(message, field="allow_targets")
+def _bad_entry(text: str, setting: str, why: str) -> ConfigError:
+    message = f"{setting} entry {text[:80]!r} cannot be used: {why}; write 127.0.0.1:7099, 10.1.0.0/16 or [::1]:80"
+    return ConfigError(message, field=setting)

@@ -8,9 +8,14 @@ from northbound.model.account import AccessKey, Account, Bus
 from northbound.model.app import App, Endpoint, Source, Subscription
 from northbound.model.call_app import CallApp
 from northbound.model.notices import NoticeSettings
+from northbound.model.server import Incident, Server
 
-Kind = TypeVar("Kind", App, Source, Endpoint, Subscription, Account, AccessKey, Bus, CallApp, NoticeSettings)
-Object = App | Source | Endpoint | Subscription | Account | AccessKey | Bus | CallApp | NoticeSettings
+Kind = TypeVar(
+    "Kind", App, Source, Endpoint, Subscription, Account, AccessKey, Bus, CallApp, NoticeSettings, Server, Incident
+)
+Object = (
+    App | Source | Endpoint | Subscription | Account | AccessKey | Bus | CallApp | NoticeSettings | Server | Incident
+)
 
 
 class Put(msgspec.Struct, frozen=True, kw_only=True):

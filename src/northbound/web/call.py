@@ -11,8 +11,10 @@ from northbound.model.account import AccessKey, Account, Bus
 from northbound.model.app import ApiKey, App, Endpoint, Source, Subscription
 from northbound.model.call_app import CallApp
 from northbound.model.errors import Conflict, InvalidInput, NotFound, Stale, Unconditional
+from northbound.model.event import Port
 from northbound.model.notices import NoticeSettings
 from northbound.model.registry import Kind, Object
+from northbound.model.server import Incident, Server
 from northbound.model.wire import Key
 from northbound.ports import (
     AlarmView,
@@ -46,6 +48,8 @@ KINDS = {
     Bus: "event bus",
     CallApp: "call app",
     NoticeSettings: "notice settings",
+    Server: "server",
+    Incident: "incident",
 }
 PAGE = 500  # objects in one read of the registry
 STREAMS = 64  # open event streams, all callers together
@@ -76,6 +80,7 @@ class Hub:
     metrics: Callable[[], str]
     count: Callable[[str, int], None]  # (operation, status)
     access: Access
+    port_reasons: Callable[[str], Mapping[Port, str | None]] = lambda _: {}  # of a server: why each port did not answer
     sender: Sender | None = None  # the guarded way out, for calls that ask somebody else
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     streams: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(STREAMS))

@@ -21,6 +21,7 @@ from northbound.web.resources import (
     polls,
     replays,
     rooms,
+    servers,
     sources,
     subscriptions,
     system,
@@ -33,6 +34,7 @@ from northbound.web.shapes import deliveries as d
 from northbound.web.shapes import events as e
 from northbound.web.shapes import notices as n
 from northbound.web.shapes import polls as p
+from northbound.web.shapes import servers as w
 from northbound.web.shapes import setup as s
 from northbound.web.shapes.pages import Nothing, Page, Paging
 
@@ -308,6 +310,21 @@ _NOTICES = (
          query=n.RecordingQuestion, errors=("not_found",)),
 )  # fmt: skip
 
+_SERVERS = (
+    _get("list_servers", "/servers", servers.listed, Page[w.ServerShown], "List media servers whose ports are checked",
+         "列出被检测端口的媒体服务器", query=s.OfApp),
+    _post("create_server", "/servers", servers.create, w.NewServer, w.ServerShown,
+          "List a media server; its ports are looked at from now on", "登记媒体服务器，开始检测其端口", status=201,
+          changes=True, errors=("blocked_address",)),
+    _get("get_server", "/servers/{id}", servers.shown, w.ServerShown, "Show a media server", "查看媒体服务器"),
+    _patch("change_server", "/servers/{id}", servers.change, w.ServerChange, w.ServerShown, "Change a media server",
+           "修改媒体服务器", errors=("blocked_address",)),
+    _delete("delete_server", "/servers/{id}", servers.remove, "Delete a media server with its incidents",
+            "删除媒体服务器及其故障记录"),
+    _get("list_incidents", "/incidents", servers.incidents, Page[w.IncidentShown],
+         "List when ports of media servers did not answer", "列出媒体服务器端口故障", query=w.IncidentQuery),
+)  # fmt: skip
+
 _EVENTS = (
     _get("list_events", "/events", events.listed, Page[e.EventShown], "Find events, newest first",
          "查找事件，新的在前", query=e.EventQuery),
@@ -381,6 +398,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *_CALL_APPS,
     *_AVD,
     *_NOTICES,
+    *_SERVERS,
     *_EVENTS,
     *_DELIVERIES,
     *_REST,

@@ -16,6 +16,7 @@ from northbound.model.call_app import CallApp
 from northbound.model.errors import Conflict, NotFound
 from northbound.model.notices import NoticeSettings
 from northbound.model.registry import Drop, Kind, Object, Put, owner_of
+from northbound.model.server import Incident, Server
 
 KINDS: dict[str, type[Any]] = {
     "app": App,
@@ -27,6 +28,8 @@ KINDS: dict[str, type[Any]] = {
     "bus": Bus,
     "call_app": CallApp,
     "notice_settings": NoticeSettings,
+    "server": Server,
+    "incident": Incident,
 }
 ONCE_KEPT = timedelta(days=1)  # how long a client's token is remembered (facts 1.7)
 _NAMES = {kind: name for name, kind in KINDS.items()}

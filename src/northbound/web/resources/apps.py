@@ -10,6 +10,7 @@ from northbound.model.app import App, Endpoint, Source, Subscription
 from northbound.model.call_app import CallApp
 from northbound.model.errors import Conflict, Forbidden, InvalidInput
 from northbound.model.notices import NoticeSettings
+from northbound.model.server import Server
 from northbound.web.call import Answer, Call, etag
 from northbound.web.resources.showing import show_app
 from northbound.web.shapes.pages import Nothing, Paging, page_of, read_cursor
@@ -90,6 +91,7 @@ async def remove(call: Call[Nothing, Nothing]) -> Answer:
     revision, app = call.own(App, call.path["id"])
     objects = call.hub.objects
     held = {
+        "servers": objects.find(Server, app_id=app.id, limit=1),
         "call apps": objects.find(CallApp, app_id=app.id, limit=1),
         "notice settings": objects.find(NoticeSettings, app_id=app.id, limit=1),
         "subscriptions": objects.find(Subscription, app_id=app.id, limit=1),

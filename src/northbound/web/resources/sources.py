@@ -11,9 +11,11 @@ from msgspec.structs import replace
 from northbound.config import Config
 from northbound.dialects import dialect_named
 from northbound.dialects.base import Dialect, Options, SnapshotDialect, check_options
+from northbound.doors.avd_master import source_id_of
 from northbound.logic.addresses import AllowList, check_url
 from northbound.model.app import App, RoomList, Source
-from northbound.model.errors import InvalidInput
+from northbound.model.errors import Conflict, InvalidInput
+from northbound.model.server import Server
 from northbound.web.call import Answer, Call, etag
 from northbound.web.resources.key_ring import check_app_key, read_keys
 from northbound.web.resources.showing import show_source
@@ -114,6 +116,8 @@ async def change(call: Call[Nothing, SourceChange]) -> Answer:
 async def remove(call: Call[Nothing, Nothing]) -> Answer:
     """Remove a source; its events stay in the log."""
     revision, source = call.own(Source, call.path["id"])
+    if source.id == source_id_of(source.app_id) and call.hub.objects.find(Server, app_id=source.app_id, limit=1):
+        raise Conflict("the app hears of its servers' ports by this source; delete those servers first")
     return call.drop(Source, source.id, revision)
 
 
