@@ -63,9 +63,9 @@ def test_a_backup_under_write_load_is_whole_and_equals_its_refold(tmp_path: Path
         ):
             assert acknowledged <= keys_of(reader)
             assert len(asyncio.run(log.append(receipt(), [one_event(99, 0, "new")])).ids) == 1
-    names = {"admin.key", "signing.key", "signing.crt", "events.db", "deliveries.db", "control.db"}
+    names = {"admin.key", "events.db", "deliveries.db", "control.db"}
     assert names <= {path.name for path in elsewhere.iterdir()}
-    assert {path.stat().st_mode & 0o077 for path in (elsewhere, elsewhere / "signing.key")} == {0}
+    assert {path.stat().st_mode & 0o077 for path in (elsewhere, elsewhere / "admin.key")} == {0}
 
 
 def test_a_backup_is_never_mixed_with_what_is_there(tmp_path: Path, live: Path) -> None:

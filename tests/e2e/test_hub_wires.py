@@ -14,12 +14,11 @@ from e2e.receiver import Arrival, Receiver
 from e2e.vendors import VENDORS, callback, documented
 from northbound.backends.sqlite.reader import SqliteLogReader
 from northbound.dialects import all_dialects
-from northbound.hub.keys import CERTIFICATE_PATH, ensure_signing_key
-from northbound.hub.system import Folder
 from northbound.model.app import Endpoint, Source
 from northbound.model.log import Logged
 from northbound.model.wire import Key, KeyKind
 from northbound.testing.vectors import wire_text
+from northbound.web.signing import new_certificate
 
 pytestmark = pytest.mark.e2e
 
@@ -36,22 +35,20 @@ PROOFS = {
 class World:
     """Five sources, six endpoints, and what was sent in."""
 
-    def __init__(self, hub: Hub, receiver: Receiver, folder: Folder) -> None:
+    def __init__(self, hub: Hub, receiver: Receiver) -> None:
         self.hub = hub
         self.receiver = receiver
         self.app = new_app("wires")
         self.vendor_keys = {name: (Key(secret=f"key-in-{name}".encode()),) for name in VENDORS}
-        self.vendor_keys["aliyun_cvc"] = (self._cvc_key(folder),)
+        self.vendor_keys["aliyun_cvc"] = (self._cvc_key(),)
         self.sources = {name: self._source(name) for name in VENDORS}
         self.endpoints = {name: self._endpoint(name) for name in WIRES}
         self.sent: dict[str, list[msgspec.Raw]] = defaultdict(list)
 
-    def _cvc_key(self, folder: Folder) -> Key:
-        folder.create()
-        ensure_signing_key(folder)
-        self.receiver.files["/vendor.pem"] = folder.signing_certificate.read_bytes()
-        url = self.receiver.url("vendor.pem")
-        return Key(kind=KeyKind.RSA, secret=folder.signing_key.read_bytes(), url=url)
+    def _cvc_key(self) -> Key:
+        vendors = new_certificate(now(), now())
+        self.receiver.files["/vendor.pem"] = vendors.pem.encode()
+        return Key(kind=KeyKind.RSA, secret=vendors.secret, url=self.receiver.url("vendor.pem"))
 
     def _source(self, name: str) -> Source:
         source = new_source(self.app, name)
@@ -81,9 +78,9 @@ class World:
             case "app":
                 return (Key(secret=self.app.app_key),)
             case "hub":
-                pem = self.hub.folder.signing_certificate.read_bytes()
-                url = f"http://{self.hub.config.listen}{CERTIFICATE_PATH}"
-                return (Key(kind=KeyKind.CERTIFICATE, secret=pem, url=url),)
+                (served,) = self.hub.api("GET", "/api/v1/certificates")[1]["items"]
+                pem = self.hub.api("GET", served["url"].partition(self.hub.config.listen)[2])[1].encode()
+                return (Key(kind=KeyKind.CERTIFICATE, secret=pem, url=served["url"]),)
             case _:
                 return endpoint.keys
 
@@ -97,8 +94,8 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(hub: Hub, receiver: Receiver, tmp_path_factory: pytest.TempPathFactory) -> World:
-    world = World(hub, receiver, Folder(str(tmp_path_factory.mktemp("vendor"))))
+def world(hub: Hub, receiver: Receiver) -> World:
+    world = World(hub, receiver)
     world.send_all()
     return world
 

@@ -41,7 +41,7 @@ def source(dialect: str, *keys: Key) -> Source:
 def test_whose_keys_sign_and_verify(dialect, own, app, signing, verifying) -> None:
     spoken = DIALECTS[dialect]
 
-    assert signing == [key.id for key in with_keys(endpoint(dialect, *own), app, spoken, HUB).keys]
+    assert signing == [key.id for key in with_keys(endpoint(dialect, *own), app, spoken, (HUB,)).keys]
     assert verifying == [key.id for key in verifying_keys(source(dialect, *own), app, spoken)]
 
 
@@ -51,7 +51,7 @@ def test_an_own_key_signs_while_it_is_valid_and_the_apps_signs_else(days: int, e
     spoken = DIALECTS["aliyun_rtc"]
     dated = replace(OWN, valid_from=NOW, valid_until=NOW + timedelta(days=2))
     at = NOW + timedelta(days=days)
-    signing = with_keys(endpoint("aliyun_rtc", dated), APP, spoken, HUB)
+    signing = with_keys(endpoint("aliyun_rtc", dated), APP, spoken, (HUB,))
 
     sent = spoken.sign(Request(method="POST", url="https://there.test/", body=b"{}"), signing, at, bytes(32))
 

@@ -85,7 +85,7 @@ def test_no_key_no_answer(quiet_site: Site, operation: Operation):
     reply = quiet_site.call(operation.method, filled(operation), key="", raw=b"[")
 
     if operation.role is Role.OPEN:
-        assert reply.status in {200, 503}
+        assert reply.status in ({404} if "{" in operation.path else {200, 503})
     else:
         assert (reply.status, reply.headers["www-authenticate"]) == (401, "Bearer")
         assert reply.json["code"] == "unauthorized"
@@ -263,7 +263,7 @@ def test_secrets_are_in_no_answer_but_the_first(site: Site):
              "call-apps": call_app["id"], "avd-settings": one.app["id"], "notice-settings": notices["id"],
              "servers": server["id"],
              "endpoints": one.endpoint["id"], "subscriptions": one.subscription["id"],
-             "events": one.event_id}  # fmt: skip
+             "events": one.event_id, "system": site.call("GET", "certificates").json["items"][0]["id"]}  # fmt: skip
 
     for operation in OPERATIONS:
         if operation.method != "GET" or operation.id in {"stream_events", "get_replay"}:

@@ -43,7 +43,7 @@ def test_of_what_the_client_calls_only_the_query_stays():
 
 def test_the_hub_tells_its_certificate_below_its_own_public_url():
     assert hub_base(Config(listen="10.0.0.1:7070")) == "http://10.0.0.1:7070"
-    assert certificate_base(Config(public_url="https://hub.test/")) == "https://hub.test/certs/callback.pem"
+    assert certificate_base(Config(public_url="https://hub.test/")) == "https://hub.test/certs"
 
 
 @pytest.mark.parametrize("name", ["public_url", "public_intake"])

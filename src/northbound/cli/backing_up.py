@@ -79,10 +79,9 @@ def _checked(copy: Folder, target: Path) -> BackedUp:
 
 
 def _seal(folder: Folder, copy: Folder) -> None:
-    """Add the keys, keep others out, and bring everything to the disk."""
-    for source in (folder.admin_key, folder.signing_key, folder.signing_certificate):
-        if source.exists():
-            shutil.copy(source, copy.path / source.name)
+    """Add the first API key, keep others out, and bring everything to the disk."""
+    if folder.admin_key.exists():
+        shutil.copy(folder.admin_key, copy.path / folder.admin_key.name)
     for path in (*copy.path.iterdir(), copy.path):
         path.chmod(0o700 if path.is_dir() else 0o600)
         descriptor = os.open(path, os.O_RDONLY)

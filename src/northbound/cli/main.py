@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from northbound import __version__
-from northbound.cli import customers, offline, playing, serving, talking, upkeep, verifying
+from northbound.cli import certificates, customers, offline, playing, serving, talking, upkeep, verifying
 from northbound.cli.output import EPILOG, crashed, reporting
 
 app = typer.Typer(
@@ -64,6 +64,9 @@ _add(_account, "create", customers.account_create)
 _add(_account, "meeting-push", customers.meeting_push)
 _add(_account, "grant", customers.account_grant)
 _add(_group("app", "Apps: what a vendor's AppId stands for."), "create", customers.app_create)
+_certificate = _group("certificate", "The certificates of the hub's own signatures.")
+_add(_certificate, "list", certificates.certificate_list)
+_add(_certificate, "rotate", certificates.certificate_rotate)
 _settings = _group("config", "The settings in force.")
 _add(_settings, "show", upkeep.config_show)
 _add(_settings, "check", upkeep.config_check)

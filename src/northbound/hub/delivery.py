@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -19,15 +19,16 @@ from northbound.backends.sqlite.reader import SqliteLogReader
 from northbound.config import Config
 from northbound.dialects import all_dialects
 from northbound.hub.channel import Channel, serve_channel
-from northbound.hub.keys import CERTIFICATE_PATH, signing_key
 from northbound.hub.meters import AlarmMeter
 from northbound.hub.process import RegistryWatch, run_process
 from northbound.hub.system import Doorbell, Folder, SystemClock, SystemEntropy
 from northbound.logic.addresses import AllowList
+from northbound.logic.certificates import hub_keys, near_expiry
 from northbound.logic.keys import with_keys
 from northbound.logic.route import RoutingTable, build_table, test_delivery
 from northbound.model.alarm import AlarmKind
 from northbound.model.app import Endpoint, EndpointState, Registry
+from northbound.model.certificate import Certificate
 from northbound.model.delivery import Dead, Delivery, DeliveryState, Done
 from northbound.model.errors import NotFound
 from northbound.model.log import Logged
@@ -39,6 +40,8 @@ from northbound.web.told import hub_base
 
 COMMAND_POLL = timedelta(milliseconds=250)
 TRIM_EVERY = timedelta(minutes=10)
+CERTIFICATES_EVERY = timedelta(seconds=5)  # how late an alarm about a certificate begins and ends
+REMIND_EVERY = timedelta(days=1)
 log = structlog.get_logger()
 
 
@@ -48,7 +51,8 @@ class Delivering:
     def __init__(self, config: Config, folder: Folder, store: SqliteDeliveries, alarms: Alarms) -> None:
         self._store = store
         self._alarms = alarms
-        self._hub_key = signing_key(folder, hub_base(config) + CERTIFICATE_PATH)
+        self._base = hub_base(config)
+        self.certificates: tuple[Certificate, ...] = ()
         self._lease = timedelta(seconds=config.lease_seconds)
         self._dialects = all_dialects()
         self._endpoints: dict[str, Endpoint] = {}
@@ -65,11 +69,13 @@ class Delivering:
     def on_registry(self, registry: Registry) -> None:
         """Take over a changed registry: keys resolved, endpoints that stopped by themselves marked."""
         apps = {one.id: one for one in registry.apps}
+        keys = hub_keys(registry.certificates, self._base)
+        self.certificates = registry.certificates
         stopped = self._store.stopped()
         self.table = build_table(registry)
         self._endpoints = {}
         for one in self.table.endpoints.values():
-            resolved = with_keys(one, apps.get(one.app_id), self._dialects[one.dialect], self._hub_key)
+            resolved = with_keys(one, apps.get(one.app_id), self._dialects[one.dialect], keys)
             if one.id in stopped and one.state is EndpointState.ENABLED:
                 resolved = replace(resolved, state=EndpointState.GONE)
             if resolved.retry.deadline >= self._lease:
@@ -216,6 +222,7 @@ async def main(config: Config, folder: Folder) -> None:
             tasks.create_task(alarms.run())
             tasks.create_task(_obey(SqliteControlReader(folder.control), control))
             tasks.create_task(_watch(watch, hub, deliver))
+            tasks.create_task(_watch_certificates(hub, alarms, clock))
             tasks.create_task(_trim(store, clock, timedelta(days=config.attempts_days)))
     finally:
         channel.close()
@@ -247,6 +254,24 @@ async def _watch(watch: RegistryWatch, hub: Delivering, deliver: Deliver) -> Non
         if hub.changed:
             hub.changed = []
             deliver.wake()
+
+
+async def _watch_certificates(hub: Delivering, alarms: Alarms, clock: SystemClock) -> None:
+    """Raise an alarm while the certificate that signs expires soon and none follows it."""
+    was_near = True  # whatever the last process raised may be over by now
+    raised_at: datetime | None = None
+    while True:
+        now = clock.now()
+        one = near_expiry(hub.certificates, now)
+        if one is not None and (raised_at is None or now - raised_at >= REMIND_EVERY):
+            facts = {"certificate": one.id, "expires": one.expires_at.isoformat()}
+            alarms.raise_alarm(AlarmKind.CERTIFICATE_EXPIRES, app_id="", facts=facts)
+            raised_at = now
+        if one is None and was_near:
+            alarms.end_alarm(AlarmKind.CERTIFICATE_EXPIRES, app_id="")
+            raised_at = None
+        was_near = one is not None
+        await asyncio.sleep(CERTIFICATES_EVERY.total_seconds())
 
 
 async def _trim(store: SqliteDeliveries, clock: SystemClock, keep: timedelta) -> None:

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from northbound.config import Config
 from northbound.dialects import all_dialects
 from northbound.dialects.base import Dialect
-from northbound.hub.keys import CERTIFICATE_PATH
+from northbound.hub.keys import CERTIFICATES_PATH
 from northbound.logic.derive import Step, advance
 from northbound.logic.route import RoutingTable, build_table, route
 from northbound.model.app import App, Endpoint, Registry, Source, Subscription, Target
@@ -120,8 +120,8 @@ def free_ports(count: int) -> list[int]:
 
 
 def certificate_base(config: Config) -> str:
-    """Return the URL below which the hub's own certificate is served."""
-    return hub_base(config) + CERTIFICATE_PATH
+    """Return the URL below which the hub's own certificates are served."""
+    return hub_base(config) + CERTIFICATES_PATH
 
 
 # --- setting up ------------------------------------------------------------------------------------------------------

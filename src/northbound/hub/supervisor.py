@@ -17,7 +17,7 @@ import structlog
 from northbound.backends.sqlite.control import ApiKey, SqliteControl
 from northbound.backends.sqlite.database import open_writer
 from northbound.config import Config, split_address
-from northbound.hub.keys import ensure_signing_key, write_private
+from northbound.hub.keys import ensure_certificate, write_private
 from northbound.hub.process import CONFIG_VARIABLE
 from northbound.hub.system import Folder
 from northbound.model.errors import ConfigError
@@ -134,7 +134,7 @@ class Supervisor:
 
 
 def prepare(config: Config) -> None:
-    """Make what the processes expect: the folder, databases at their newest schema, the signing and the admin key."""
+    """Make what the processes expect: folder, databases at their newest schema, first certificate, admin key."""
     folder = Folder(config.data)
     folder.create()
     for path, schema in (
@@ -143,9 +143,9 @@ def prepare(config: Config) -> None:
         (folder.index, "index"),
     ):
         open_writer(path, schema).close()
-    ensure_signing_key(folder)
     control = SqliteControl(folder.control)
     with contextlib.closing(control):
+        ensure_certificate(control)
         if not folder.admin_key.exists():
             secret = f"nb_{secrets.token_urlsafe(32)}"
             key = ApiKey(id=f"key_{secrets.token_hex(6)}", role="admin", app_id=None, name="first admin key")

@@ -43,8 +43,6 @@ class Folder:
         self.control = self.path / "control.db"
         self.index = self.path / "index.db"
         self.admin_key = self.path / "admin.key"
-        self.signing_key = self.path / "signing.key"
-        self.signing_certificate = self.path / "signing.crt"
         self.lock = self.path / "serve.lock"
         self._run = self.path / "run"
         self._descriptor: int | None = None

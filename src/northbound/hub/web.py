@@ -121,7 +121,6 @@ class Web:
             clock=self.clock,
             entropy=SystemEntropy(),
             ask=self.lines.ask,
-            certificate=folder.signing_certificate.read_bytes,
             certificate_at=Certificates(self.sender, self.clock).key_at,
             description=lambda: described,
             metrics=self.meters.text,

@@ -1,5 +1,7 @@
 """Whose keys sign what an endpoint is sent, and verify what a source sends (ruling 6)."""
 
+from collections.abc import Sequence
+
 from msgspec.structs import replace
 
 from northbound.dialects.base import Dialect
@@ -9,10 +11,10 @@ from northbound.model.wire import Key
 APP_KEY = "app"  # the id that the app's key has wherever a key is named
 
 
-def with_keys(endpoint: Endpoint, app: App | None, dialect: Dialect, hub_key: Key) -> Endpoint:
+def with_keys(endpoint: Endpoint, app: App | None, dialect: Dialect, hub_keys: Sequence[Key]) -> Endpoint:
     """Return *endpoint* with the keys that sign for it; on an app's wire a valid key of its own comes first."""
     if dialect.key_scope == "hub":
-        return replace(endpoint, keys=(hub_key, *endpoint.keys))
+        return replace(endpoint, keys=(*hub_keys, *endpoint.keys))
     return replace(endpoint, keys=(*endpoint.keys, *_of_app(app, dialect)))
 
 

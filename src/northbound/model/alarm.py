@@ -27,9 +27,12 @@ class AlarmKind(StrEnum):
     ID_CONFLICT = "id_conflict"  # I17
     NOT_DECODABLE = "not_decodable"
     OVER_BUDGET = "over_budget"  # ruling 5
+    CERTIFICATE_EXPIRES = "certificate_expires"  # ruling 6
 
 
-CONDITIONS: Final = frozenset({AlarmKind.ENDPOINT_STOPPED})  # last until they are said to be over, however long
+CONDITIONS: Final = frozenset(
+    {AlarmKind.ENDPOINT_STOPPED, AlarmKind.CERTIFICATE_EXPIRES}
+)  # last until they are said to be over, however long
 
 
 class Alarm(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -171,5 +174,9 @@ _SENTENCES: Final[dict[AlarmKind, tuple[str, str]]] = {
     AlarmKind.OVER_BUDGET: (
         "Source {source}: a callback was not stored within {budget}; the state of its rooms may be behind.",
         "来源 {source}：回调未能在 {budget} 内落盘，其房间状态可能落后。",
+    ),
+    AlarmKind.CERTIFICATE_EXPIRES: (
+        "The certificate {certificate} that signs our callbacks expires at {expires}: rotate it.",
+        "为回调签名的证书 {certificate} 将于 {expires} 过期，请更换证书。",
     ),
 }

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from northbound.model.account import Account, Bus, Maker
+from northbound.model.certificate import Certificate
 from northbound.model.wire import Key
 
 
@@ -211,3 +212,4 @@ class Registry(msgspec.Struct, frozen=True, kw_only=True):
     subscriptions: tuple[Subscription, ...] = ()
     accounts: tuple[Account, ...] = ()
     buses: tuple[Bus, ...] = ()
+    certificates: tuple[Certificate, ...] = ()

@@ -7,14 +7,38 @@ import msgspec
 from northbound.model.account import AccessKey, Account, Bus
 from northbound.model.app import App, Endpoint, Source, Subscription
 from northbound.model.call_app import CallApp
+from northbound.model.certificate import Certificate
 from northbound.model.notices import NoticeSettings
 from northbound.model.server import Incident, Server
 
 Kind = TypeVar(
-    "Kind", App, Source, Endpoint, Subscription, Account, AccessKey, Bus, CallApp, NoticeSettings, Server, Incident
+    "Kind",
+    App,
+    Source,
+    Endpoint,
+    Subscription,
+    Account,
+    AccessKey,
+    Bus,
+    CallApp,
+    NoticeSettings,
+    Server,
+    Incident,
+    Certificate,
 )
 Object = (
-    App | Source | Endpoint | Subscription | Account | AccessKey | Bus | CallApp | NoticeSettings | Server | Incident
+    App
+    | Source
+    | Endpoint
+    | Subscription
+    | Account
+    | AccessKey
+    | Bus
+    | CallApp
+    | NoticeSettings
+    | Server
+    | Incident
+    | Certificate
 )
 
 
@@ -33,7 +57,9 @@ class Drop(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def owner_of(one: Object) -> str:
-    """Return whom an object belongs to: its app; of accounts, access keys and buses the account."""
+    """Return whom an object belongs to: its app, or its account; empty for what is the whole hub's."""
+    if isinstance(one, Certificate):
+        return ""
     if isinstance(one, App | Account):
         return one.id
     return one.account_id if isinstance(one, AccessKey | Bus) else one.app_id

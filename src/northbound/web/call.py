@@ -10,6 +10,7 @@ from northbound.config import Config
 from northbound.model.account import AccessKey, Account, Bus
 from northbound.model.app import ApiKey, App, Endpoint, Source, Subscription
 from northbound.model.call_app import CallApp
+from northbound.model.certificate import Certificate
 from northbound.model.errors import Conflict, InvalidInput, NotFound, Stale, Unconditional
 from northbound.model.event import Port
 from northbound.model.notices import NoticeSettings
@@ -50,6 +51,7 @@ KINDS = {
     NoticeSettings: "notice settings",
     Server: "server",
     Incident: "incident",
+    Certificate: "certificate",
 }
 PAGE = 500  # objects in one read of the registry
 STREAMS = 64  # open event streams, all callers together
@@ -74,7 +76,6 @@ class Hub:
     clock: Clock
     entropy: Entropy
     ask: Callable[..., Awaitable[Any]]  # (process, what, further words by name): raises StoreFailed when it is away
-    certificate: Callable[[], bytes]
     certificate_at: Callable[[str], Awaitable[Key]]  # fetched guarded, at a bounded pace; raises HubError
     description: Callable[[], bytes]  # the OpenAPI document
     metrics: Callable[[], str]
@@ -137,6 +138,8 @@ class Call(Generic[Query, Body]):
     def _app_of(self, one: Object) -> str:
         if isinstance(one, AccessKey | Bus):
             one = self.hub.objects.get(Account, one.account_id)[1]
+        if isinstance(one, Certificate):  # the hub's own
+            return ""
         return one.id if isinstance(one, App) else one.app_id
 
     def may_see(self, app_id: str | None) -> bool:

@@ -13,6 +13,7 @@ from northbound.web.resources import (
     alarms,
     api_keys,
     apps,
+    certificates,
     deliveries,
     endpoints,
     events,
@@ -30,6 +31,7 @@ from northbound.web.resources import (
 from northbound.web.shapes import accounts as c
 from northbound.web.shapes import alarms as a
 from northbound.web.shapes import call_apps as m
+from northbound.web.shapes import certificates as k
 from northbound.web.shapes import deliveries as d
 from northbound.web.shapes import events as e
 from northbound.web.shapes import notices as n
@@ -384,8 +386,18 @@ _REST = (
     _open("readyz", "/readyz", system.ready, None, "Tell whether every process works", "就绪检查", answer=d.Health),
     _open("metrics", "/metrics", system.metrics, "text/plain", "Figures of all processes (Prometheus)",
           "全部进程的指标（Prometheus）"),
-    _open("certificate", "/certs/callback.pem", system.certificate, "application/x-pem-file",
-          "The certificate of the hub's signatures", "本机签名所用的证书"),
+    _get("list_certificates", "/certificates", certificates.listed, Page[k.CertificateShown],
+         "List the certificates of the hub's signatures", "列出本机签名所用的证书"),
+    _post("rotate_certificate", "/certificates", certificates.rotate, k.NewCertificate, k.CertificateShown,
+          "Make the next certificate; it signs at once or from a set moment", "更换签名证书，立即或定时生效",
+          status=201, changes=True),
+    _delete("delete_certificate", "/certificates/{id}", certificates.remove,
+            "Stop serving a certificate that is not needed any more", "停止提供不再需要的证书"),
+    _open("certificate", "/certs/callback.pem", certificates.current, certificates.MEDIA_TYPE,
+          "The certificate that signs now", "当前签名所用的证书"),
+    _open("certificate_by_id", "/certs/{id}.pem", certificates.served, certificates.MEDIA_TYPE,
+          "A certificate, under the URL that the requests it signed name", "某一签名证书，请求头中所给的地址",
+          errors=("not_found",)),
     _open("front", "/", system.front, "text/html", "Say what this is and where things are", "首页"),
 )  # fmt: skip
 

@@ -13,6 +13,7 @@ from northbound.backends.sqlite.reader import from_micros, micros
 from northbound.model.account import AccessKey, Account, Bus, Once
 from northbound.model.app import ApiKey, App, Endpoint, Registry, Source, Subscription
 from northbound.model.call_app import CallApp
+from northbound.model.certificate import Certificate
 from northbound.model.errors import Conflict, NotFound
 from northbound.model.notices import NoticeSettings
 from northbound.model.registry import Drop, Kind, Object, Put, owner_of
@@ -30,6 +31,7 @@ KINDS: dict[str, type[Any]] = {
     "notice_settings": NoticeSettings,
     "server": Server,
     "incident": Incident,
+    "certificate": Certificate,
 }
 ONCE_KEPT = timedelta(days=1)  # how long a client's token is remembered (facts 1.7)
 _NAMES = {kind: name for name, kind in KINDS.items()}
@@ -60,6 +62,7 @@ class SqliteControlReader:
                 subscriptions=self._all(Subscription),
                 accounts=self._all(Account),
                 buses=self._all(Bus),
+                certificates=self._all(Certificate),
             )
         finally:
             self._db.execute("COMMIT")

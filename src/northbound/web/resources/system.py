@@ -1,4 +1,4 @@
-"""What needs no key: health, metrics, the certificate, the description of the API; and the dialects."""
+"""What needs no key: health, metrics, the description of the API; and the dialects."""
 
 from typing import Any
 
@@ -79,11 +79,6 @@ def grouped(text: str) -> str:
             lines = families.setdefault(line.split(" ", 3)[2], {})
         lines[line] = None
     return "".join(f"{line}\n" for lines in families.values() for line in lines)
-
-
-async def certificate(call: Plain) -> Answer:
-    """Show the certificate that goes with the hub's signatures."""
-    return Answer(content=call.hub.certificate(), media_type="application/x-pem-file")
 
 
 async def openapi(call: Plain) -> Answer:
