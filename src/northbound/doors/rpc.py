@@ -23,6 +23,7 @@ PARAMETERS_MOST: Final = 1_000  # names in one call; the longest documented list
 NAME_LONGEST: Final = 128
 VALUE_LONGEST: Final = 256 * 1024  # a rule's targets and a bus's events are JSON in one parameter
 LONG_VALUES: Final = {"EventList": 1024 * 1024}  # a batch of events, as large as a bus takes one
+TEXT_SHOWN: Final = 8 * 1024  # characters of a string to sign
 V3: Final = "ACS3-HMAC-SHA256"
 FORM: Final = "application/x-www-form-urlencoded"
 # Parameters of the call itself; whatever else is there belongs to the action.
@@ -193,12 +194,16 @@ def encoded(text: str) -> str:
     return quote(text, safe="-_.~")
 
 
-def v1_signature(method: str, parameters: Mapping[str, str], secret: bytes) -> str:
-    """Return `Signature` over all *parameters* but itself (facts 1.9)."""
+def v1_text(method: str, parameters: Mapping[str, str]) -> str:
+    """Return the string to sign: all *parameters* but the signature itself (facts 1.9)."""
     pairs = sorted((name, value) for name, value in parameters.items() if name != "Signature")
     canonical = "&".join(f"{encoded(name)}={encoded(value)}" for name, value in pairs)
-    text = f"{method}&%2F&{encoded(canonical)}"
-    return b64encode(hmac.digest(secret + b"&", text.encode(), "sha1")).decode()
+    return f"{method}&%2F&{encoded(canonical)}"
+
+
+def v1_signature(method: str, parameters: Mapping[str, str], secret: bytes) -> str:
+    """Return `Signature` over all *parameters* but itself."""
+    return b64encode(hmac.digest(secret + b"&", v1_text(method, parameters).encode(), "sha1")).decode()
 
 
 def v3_signature(request: Request, names: Iterable[str], secret: bytes) -> str:
@@ -243,7 +248,9 @@ def check_signature(request: Request, call: RpcCall, secret: bytes) -> None:
             raise RpcError("IncompleteSignature", "SignatureMethod is HMAC-SHA1 and SignatureVersion 1.0")
         expected = v1_signature(request.method, everything, secret)
         if not hmac.compare_digest(expected.encode(), call.signature.encode()):
-            raise refused
+            # The older clients compare what follows the colon with theirs, to tell a wrong secret from a wrong text.
+            text = v1_text(request.method, everything)[:TEXT_SHOWN]
+            raise RpcError("SignatureDoesNotMatch", f"{refused.message}; server string to sign is:{text}")
         return
     names = _authorization(request.header("authorization") or "")["SignedHeaders"].split(";")
     if names != sorted({name.lower() for name in names}):
