@@ -9,9 +9,11 @@ from typing import Any
 
 import msgspec
 
-from northbound.model.errors import ConfigError
+from northbound.logic.addresses import AllowList, check_url
+from northbound.model.errors import ConfigError, HubError
 
 PREFIX = "NORTHBOUND_"
+SECRETS = frozenset({"notices_secret"})  # settings whose value is never shown
 _BASE_URL = re.compile(r"https?://(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?(?:/[!-~]{0,1000})?")
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
@@ -46,6 +48,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     check_timeout: float = 2.0  # of one port
     check_failures: int = 3  # in a row make a port down
     room_list_key: str = "api_key"  # parameter or header that carries the key of the vendors' lists of rooms
+    endpoint_fails_hours: float = 120.0  # how long every attempt may fail before an endpoint is stopped; 0: for ever
+    probe_seconds: float = 300.0  # between two tries of a stopped endpoint
+    probe_gone: bool = False  # try endpoints that answered 410 again too
+    notices_url: str = ""  # where each new alarm is sent; empty: nowhere
+    notices_secret: str = ""  # what notices are signed with, as Standard Webhooks
     log_format: str = "auto"  # auto (console on a terminal), console, json
     log_level: str = "info"
 
@@ -87,17 +94,34 @@ def check_config(config: Config) -> None:
         raise ConfigError("tls_cert and tls_key go together; give both files, or none")
     if not _NAME.fullmatch(config.room_list_key):
         raise ConfigError("room_list_key is a name such as api_key", field="room_list_key")
+    if config.endpoint_fails_hours < 0:
+        raise ConfigError("endpoint_fails_hours must not be below 0; 0 never stops one", field="endpoint_fails_hours")
+    if bool(config.notices_url) != bool(config.notices_secret):
+        raise ConfigError("notices_url and notices_secret go together; give both, or none", field="notices_url")
+    if config.notices_url:
+        check_notices_url(config)
     for name in (
         "header_timeout",
         "body_timeout",
         "lease_seconds",
         "wait_scale",
+        "probe_seconds",
         "check_every",
         "check_timeout",
         "check_failures",
     ):
         if getattr(config, name) <= 0:
             raise ConfigError(f"{name} must be above 0", field=name)
+
+
+def check_notices_url(config: Config) -> None:
+    """Refuse a URL for notices that deliveries could not be sent to either (D5)."""
+    try:
+        check_url(config.notices_url, AllowList.parse(config.allow_targets))
+    except HubError as error:
+        raise ConfigError(f"notices_url: {error.message}", field="notices_url") from None
+    except ValueError:
+        raise ConfigError("notices_url is a URL such as https://ops.example.com/alarms", field="notices_url") from None
 
 
 def split_address(address: str, name: str) -> tuple[str, int]:

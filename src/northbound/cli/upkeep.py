@@ -8,7 +8,7 @@ import typer
 
 from northbound.cli.output import AsJson, Code, out, print_json, shown, styled
 from northbound.cli.settings import ConfigFile, DataFolder, origins, read_settings
-from northbound.config import Config, split_address
+from northbound.config import SECRETS, Config, split_address
 
 
 def rebuild(
@@ -126,8 +126,10 @@ def config_check(config: ConfigFile = None, as_json: AsJson = False) -> None:
 
 
 def _plain(settings: Config, name: str) -> Any:
-    """Return a setting for people: a proxy's URL without its password."""
+    """Return a setting for people: no secret, and a proxy's URL without its password."""
     value = getattr(settings, name)
+    if name in SECRETS and value:
+        return "***"
     if isinstance(value, str) and "@" in value and "://" in value:
         scheme, _, rest = value.partition("://")
         return f"{scheme}://***@{rest.rpartition('@')[2]}"

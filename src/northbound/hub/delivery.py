@@ -20,6 +20,7 @@ from northbound.config import Config
 from northbound.dialects import all_dialects
 from northbound.hub.channel import Channel, serve_channel
 from northbound.hub.meters import AlarmMeter
+from northbound.hub.notices import tell_alarms
 from northbound.hub.process import RegistryWatch, run_process
 from northbound.hub.system import Doorbell, Folder, SystemClock, SystemEntropy
 from northbound.logic.addresses import AllowList
@@ -220,6 +221,7 @@ async def main(config: Config, folder: Folder) -> None:
             tasks.create_task(follow.run(bell))
             tasks.create_task(deliver.run())
             tasks.create_task(alarms.run())
+            tasks.create_task(tell_alarms(config, store))
             tasks.create_task(_obey(SqliteControlReader(folder.control), control))
             tasks.create_task(_watch(watch, hub, deliver))
             tasks.create_task(_watch_certificates(hub, alarms, clock))

@@ -19,6 +19,7 @@ from northbound.dialects import all_dialects
 from northbound.dialects.base import sends_again
 from northbound.hub.channel import serve_channel
 from northbound.hub.meters import AlarmMeter
+from northbound.hub.notices import tell_alarms
 from northbound.hub.process import RegistryWatch, run_process
 from northbound.hub.system import Doorbell, Folder, SystemClock
 from northbound.logic.addresses import AllowList
@@ -187,7 +188,7 @@ async def main(config: Config, folder: Folder) -> None:
     )
     serving = asyncio.ensure_future(server.serve())
     watching = asyncio.ensure_future(watch.run())
-    telling = asyncio.ensure_future(alarms.run())
+    telling = asyncio.gather(alarms.run(), tell_alarms(config, log))
     try:
         await asyncio.wait({serving, watching}, return_when=asyncio.FIRST_COMPLETED)
     finally:

@@ -1,6 +1,7 @@
 """Alarms on SQLite: each process's in the database that it writes, all of them for pages."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from northbound.model.alarm import CONDITIONS, KEPT, ROWS_A_WINDOW, WINDOW, Alar
 
 _ENCODE = msgspec.json.Encoder().encode
 _FACTS = msgspec.json.Decoder(dict[str, str]).decode
-_LETTERS = ("d", "e")  # by rank: deliveries.db, events.db
+OF_DELIVERIES, OF_EVENTS = "d", "e"  # tell the database in an alarm's id
+_LETTERS = (OF_DELIVERIES, OF_EVENTS)  # by rank
 
 
 def store_alarms(cursor: apsw.Cursor, alarms: Sequence[Alarm]) -> None:
@@ -27,6 +29,18 @@ def store_alarms(cursor: apsw.Cursor, alarms: Sequence[Alarm]) -> None:
         told = one if begun[0] < ROWS_A_WINDOW else one.blurred()
         if told is one or not _counted(cursor, told):
             _add(cursor, told)
+
+
+def untold_alarms(cursor: apsw.Cursor, since: datetime, limit: int, letter: str) -> list[Alarm]:
+    """Return alarms that the second channel does not have, oldest first."""
+    rows: list[Any] = cursor.execute(query("alarms.untold"), (micros(since), limit)).fetchall()
+    return [alarm_of(row, letter) for row in rows]
+
+
+def mark_told(cursor: apsw.Cursor, ids: Sequence[str]) -> None:
+    """Note that the second channel has the alarms with these ids, within the caller's transaction."""
+    for identity in ids:
+        cursor.execute(query("alarms.told"), (int(identity[len("al_d") :]),))
 
 
 def _counted(cursor: apsw.Cursor, one: Alarm) -> bool:

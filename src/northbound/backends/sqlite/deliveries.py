@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from northbound.backends.sqlite.alarms import store_alarms
+from northbound.backends.sqlite.alarms import OF_DELIVERIES, mark_told, store_alarms, untold_alarms
 from northbound.backends.sqlite.checkpoint import Checkpointer
 from northbound.backends.sqlite.database import open_reader, open_writer, query
 from northbound.backends.sqlite.many import execute_rows
@@ -259,6 +259,15 @@ class SqliteDeliveries:
         """Store *alarms* without holding up the loop."""
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._thread, self._transaction, lambda: store_alarms(self._cursor, alarms))
+
+    async def untold(self, since: datetime, limit: int) -> list[Alarm]:
+        """Return alarms that the second channel does not have, oldest first."""
+        return untold_alarms(self._reader.cursor(), since, limit, OF_DELIVERIES)
+
+    async def mark_told(self, ids: Sequence[str]) -> None:
+        """Note that the second channel has alarms."""
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._thread, self._transaction, lambda: mark_told(self._cursor, ids))
 
     def trim(self, before: datetime, limit: int = 2000) -> None:
         """Forget tries older than *before*, a bounded number at a time."""

@@ -19,7 +19,7 @@ import apsw
 import msgspec
 import structlog
 
-from northbound.backends.sqlite.alarms import store_alarms
+from northbound.backends.sqlite.alarms import OF_EVENTS, mark_told, store_alarms, untold_alarms
 from northbound.backends.sqlite.checkpoint import Checkpointer
 from northbound.backends.sqlite.database import open_writer, query
 from northbound.backends.sqlite.reader import event_id, micros
@@ -112,6 +112,14 @@ class SqliteLog:
     async def raise_alarms(self, alarms: Sequence[Alarm]) -> None:
         """Store *alarms* beside what else is pending."""
         await self._submit(lambda: store_alarms(self._cursor, alarms), 512 * len(alarms))
+
+    async def untold(self, since: datetime, limit: int) -> list[Alarm]:
+        """Return alarms that the second channel does not have, oldest first."""
+        return await self._submit(lambda: untold_alarms(self._cursor, since, limit, OF_EVENTS), 0)
+
+    async def mark_told(self, ids: Sequence[str]) -> None:
+        """Note that the second channel has alarms."""
+        await self._submit(lambda: mark_told(self._cursor, ids), 0)
 
     @property
     def pending(self) -> tuple[int, int]:

@@ -291,3 +291,8 @@ SELECT body FROM once WHERE account_id = ? AND action = ? AND token = ? AND at >
 INSERT OR REPLACE INTO once (account_id, action, token, at, body) VALUES (?, ?, ?, ?, ?)
 -- control.once_trim: Forget old tokens.
 DELETE FROM once WHERE at < ?
+-- alarms.untold: Alarms raised after a time that the second channel does not have, oldest first.
+SELECT id, kind, source_id, endpoint_id, app_id, room_id, what, facts, first_at, last_at, count, ended_at
+FROM alarms INDEXED BY alarms_untold WHERE told = 0 AND last_at >= ? ORDER BY id LIMIT ?
+-- alarms.told: The second channel has an alarm.
+UPDATE alarms SET told = 1 WHERE id = ?
