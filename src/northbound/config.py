@@ -94,12 +94,7 @@ def check_config(config: Config) -> None:
         raise ConfigError("tls_cert and tls_key go together; give both files, or none")
     if not _NAME.fullmatch(config.room_list_key):
         raise ConfigError("room_list_key is a name such as api_key", field="room_list_key")
-    if config.endpoint_fails_hours < 0:
-        raise ConfigError("endpoint_fails_hours must not be below 0; 0 never stops one", field="endpoint_fails_hours")
-    if bool(config.notices_url) != bool(config.notices_secret):
-        raise ConfigError("notices_url and notices_secret go together; give both, or none", field="notices_url")
-    if config.notices_url:
-        check_notices_url(config)
+    _check_health(config)
     for name in (
         "header_timeout",
         "body_timeout",
@@ -114,8 +109,14 @@ def check_config(config: Config) -> None:
             raise ConfigError(f"{name} must be above 0", field=name)
 
 
-def check_notices_url(config: Config) -> None:
-    """Refuse a URL for notices that deliveries could not be sent to either (D5)."""
+def _check_health(config: Config) -> None:
+    """Refuse a URL for notices that deliveries could not go to either (D5), or one that nothing signs for."""
+    if config.endpoint_fails_hours < 0:
+        raise ConfigError("endpoint_fails_hours must not be below 0; 0 never stops one", field="endpoint_fails_hours")
+    if bool(config.notices_url) != bool(config.notices_secret):
+        raise ConfigError("notices_url and notices_secret go together; give both, or none", field="notices_url")
+    if not config.notices_url:
+        return
     try:
         check_url(config.notices_url, AllowList.parse(config.allow_targets))
     except HubError as error:

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from northbound.dialects.aliyun_cvc import DIALECT, HALF_HOURS, KINDS
+from northbound.dialects.aliyun_cvc import DIALECT, EVENT_MAX, HALF_HOURS, KINDS
 from northbound.dialects.aliyun_cvc.salvage import MARK, salvage
 from northbound.dialects.aliyun_cvc.signature import (
     CERTIFICATE_HOSTS,
@@ -38,7 +38,7 @@ from northbound.dialects.aliyun_cvc.signature import (
 )
 from northbound.dialects.base import check_options
 from northbound.model.app import App, Endpoint, RetryStrategy
-from northbound.model.delivery import Fill
+from northbound.model.delivery import Fill, View
 from northbound.model.errors import DecodeError, InvalidInput, Overloaded, SignatureError
 from northbound.model.event import EventType
 from northbound.model.wire import Key, Needs, Proof, Request, Response
@@ -467,3 +467,15 @@ def _is_text(value: Any) -> bool:
 
 def _fill() -> Fill:
     return Fill(event_id="ev", recorded_at=NOW, app=App(id="a", name="a", created_at=datetime(2026, 1, 1, tzinfo=UTC)))
+
+
+def test_an_event_larger_than_the_bus_takes_is_refused_whole():
+    """D19: at the limit it is sent, one byte above it nothing is."""
+    frame = len(msgspec.json.encode({"id": ""}))
+    largest, larger = ({"id": "x" * (EVENT_MAX - frame + extra)} for extra in (0, 1))
+
+    sent = DIALECT.encode([View(words=msgspec.Raw(msgspec.json.encode(largest)))], endpoint())
+
+    assert len(sent.body) == EVENT_MAX == 262_144
+    with pytest.raises(InvalidInput, match="262145 bytes"):
+        DIALECT.encode([View(words=msgspec.Raw(msgspec.json.encode(larger)))], endpoint())

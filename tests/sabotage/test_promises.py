@@ -17,6 +17,7 @@ import pytest
 from northbound.backends.sqlite.database import open_reader
 from northbound.backends.sqlite.deliveries import SqliteDeliveries
 from northbound.backends.sqlite.log import SqliteLog
+from northbound.config import Config
 from northbound.dialects import all_dialects
 from northbound.dialects.avd import DIALECT as AVD
 from northbound.dialects.base import raw
@@ -93,7 +94,14 @@ class HeldSender:
         self.sent: list[Request] = []
         self._ends: list[Callable[[Exchange], None]] = []
 
-    def submit(self, request: Request, *, deadline: timedelta, on_done: Callable[[Exchange], None]) -> None:
+    def submit(
+        self,
+        request: Request,
+        *,
+        deadline: timedelta,
+        on_done: Callable[[Exchange], None],
+        ca_pem: bytes | None = None,
+    ) -> None:
         self.sent.append(request)
         self._ends.append(on_done)
 
@@ -142,7 +150,7 @@ def test_a_path_token_counts_whole(token: str) -> None:
     """A part of the token opens nothing."""
 
     async def scenario(given: str) -> int:
-        intake = Intake(ingest(SlowLog(is_open=True)))
+        intake = Intake(ingest(SlowLog(is_open=True)), Config())
         intake.on_registry(Registry(sources=(AVD_SOURCE,)))
         return (await intake.handle(OPEN, "src_1", given, "127.0.0.1")).status
 

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from northbound.backends.memory import MemoryDeliveries
 from northbound.backends.sqlite.deliveries import SqliteDeliveries
-from northbound.model.delivery import Dead, Delivery, DeliveryState, Lane
+from northbound.model.delivery import Dead, Delivery, DeliveryState, Lane, Stop
 from northbound.model.errors import NotFound
 from northbound.stages.control import Control, replayed
 from northbound.testing.fakes import NOW, FakeClock, at, delivery
@@ -100,7 +100,9 @@ def test_dead_letters_are_sent_again_once_even_if_they_die_again(desk: Desk, mon
         desk.store.settle([(number, None, Dead(reason="again"), Lane.REPLAY, 4) for number in waiting])
 
     assert (results[-1], len(desk.added)) == ({"count": 5}, 5)
-    assert desk.obey({"do": "replay", "all_failed": True}, "cmd_2") == {"count": 10}
+    assert desk.obey({"do": "replay", "all_failed": True}, "cmd_2") == {"count": 5}  # those that were not sent again
+    assert desk.obey({"do": "replay", "all_failed": True}, "cmd_3") == {"count": 0}
+    assert desk.obey({"do": "replay", "all_failed": True, "again": True}, "cmd_4") == {"count": 10}
 
 
 def test_a_replay_goes_page_by_page_and_goes_on_after_a_crash(desk: Desk, monkeypatch: pytest.MonkeyPatch):
@@ -141,7 +143,7 @@ def test_a_command_is_carried_out_once(desk: Desk):
 
 
 def test_a_test_event_and_a_start(desk: Desk):
-    desk.store.stop_endpoint("ep_1", "410", NOW)
+    desk.store.stop_endpoint("ep_1", Stop(reason="410", at=NOW))
 
     assert desk.obey({"do": "test", "endpoint_id": "ep_1"}, "a") == {"count": 1}
     assert desk.obey({"do": "start_endpoint", "endpoint_id": "ep_1"}, "b") == {"count": 0}

@@ -14,10 +14,22 @@ from northbound.backends.sqlite.deliveries import SqliteDeliveries
 from northbound.dialects import all_dialects
 from northbound.dialects.base import Dialect
 from northbound.model.app import Body, BodyForm, Endpoint, EndpointState, RetryPolicy
-from northbound.model.delivery import Attempt, Delivery, DeliveryState, Failure, FailureKind, Lane, NextStep, View
+from northbound.model.delivery import (
+    NO_CHANGE,
+    Attempt,
+    Delivery,
+    DeliveryState,
+    Failure,
+    FailureKind,
+    HealthChange,
+    Lane,
+    NextStep,
+    View,
+)
 from northbound.model.errors import InvalidInput, StoreFailed
 from northbound.model.wire import Key, KeyKind, Proof, Request, Response
-from northbound.stages.deliver import CACHED, Deliver, Settled
+from northbound.stages.deliver import Deliver, Settled
+from northbound.stages.kept import CACHED
 from northbound.testing.fakes import NOW, OK, FakeClock, FakeEntropy, FakeSender, at, delivery, endpoint
 
 ERROR = Response(status=500)
@@ -552,10 +564,12 @@ class Refusing:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    def settle(self, outcomes: Sequence[tuple[int, Attempt | None, NextStep, Lane, int]]) -> None:
+    def settle(
+        self, outcomes: Sequence[tuple[int, Attempt | None, NextStep, Lane, int]], health: HealthChange = NO_CHANGE
+    ) -> None:
         if self.is_full:
             raise StoreFailed("the disk is full")
-        self._store.settle(outcomes)
+        self._store.settle(outcomes, health)
 
 
 def test_a_commit_that_fails_settles_nothing_and_sends_nothing_more():
@@ -603,10 +617,12 @@ def test_settling_can_be_done_beside_the_loop():
     stored: list[int] = []
     store = MemoryDeliveries()
 
-    async def aside(rows: Sequence[tuple[int, Attempt | None, NextStep, Lane, int]]) -> None:
+    async def aside(
+        rows: Sequence[tuple[int, Attempt | None, NextStep, Lane, int]], health: HealthChange = NO_CHANGE
+    ) -> None:
         stored.extend(row[0] for row in rows)
         post.add(delivery(2))  # routed while the disk works
-        store.settle(rows)
+        store.settle(rows, health)
 
     post = Post(store=store, settle=aside)
     (number,) = post.add(delivery(1))
@@ -635,10 +651,10 @@ def test_deliveries_in_memory_are_bounded():
     post = Post(endpoint(retry=POLICY, max_in_flight=1))
     post.add(*[delivery(place, room=f"r{place}") for place in range(1, CACHED + 10)])
 
-    assert len(post.stage._cache) <= CACHED
+    assert len(post.stage.kept._cache) <= CACHED
     for _ in range(3):
         post.exchange(ERROR)
-    assert len(post.stage._cache) <= CACHED
+    assert len(post.stage.kept._cache) <= CACHED
 
 
 # --- wires whose keys are others' ------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from northbound.model.app import App as AppRow
 from northbound.model.delivery import (
     Failure,
     FailureKind,
+    Stop,
 )
 from northbound.model.errors import Overloaded, StoreFailed
 from northbound.model.log import Origin, Receipt
@@ -530,7 +531,7 @@ def test_endpoints_are_rotated_stopped_and_tested(site: Site):
     target = f"endpoints/{made['id']}"
 
     rotated = site.call("POST", f"{target}/rotate", {"at": "2030-01-01T00:00:00Z", "overlap_seconds": 60}).json
-    site.store.stop_endpoint(made["id"], "410", NOW)
+    site.store.stop_endpoint(made["id"], Stop(reason="410", at=NOW))
     stopped = site.call("GET", target).json["stopped"]
     disabled = site.call("POST", f"{target}/disable").json
     enabled = site.call("POST", f"{target}/enable").json

@@ -37,7 +37,7 @@ def serve(
     """Run the hub until it is stopped: intake, delivery and web, started again when one dies.
 
     The first start makes the data folder and the first admin key, in admin.key inside it. A port or folder that is
-    taken is refused before anything starts (exit code 2).
+    taken, or a lease_seconds not above an enabled endpoint's deadline, is refused before anything starts (exit code 2).
     """
     settings = read_settings(
         config,

@@ -19,24 +19,26 @@ from northbound.backends.sqlite.reader import SqliteLogReader
 from northbound.config import Config
 from northbound.dialects import all_dialects
 from northbound.hub.channel import Channel, serve_channel
-from northbound.hub.meters import AlarmMeter
+from northbound.hub.meters import AlarmMeter, HeadMeter
 from northbound.hub.notices import tell_alarms
 from northbound.hub.process import RegistryWatch, run_process
 from northbound.hub.system import Doorbell, Folder, SystemClock, SystemEntropy
 from northbound.logic.addresses import AllowList
 from northbound.logic.certificates import hub_keys, near_expiry
+from northbound.logic.health import room_of
 from northbound.logic.keys import with_keys
 from northbound.logic.route import RoutingTable, build_table, test_delivery
 from northbound.model.alarm import AlarmKind
 from northbound.model.app import Endpoint, EndpointState, Registry
 from northbound.model.certificate import Certificate
-from northbound.model.delivery import Dead, Delivery, DeliveryState, Done
+from northbound.model.delivery import Dead, Delivery, DeliveryState, Done, Stop
 from northbound.model.errors import NotFound
 from northbound.model.log import Logged
 from northbound.stages.alarms import Alarms
 from northbound.stages.control import Control
 from northbound.stages.deliver import Deliver, Settled
 from northbound.stages.follow import Follow
+from northbound.stages.health import HealthRules, Poisoned
 from northbound.web.told import hub_base
 
 COMMAND_POLL = timedelta(milliseconds=250)
@@ -78,7 +80,8 @@ class Delivering:
         for one in self.table.endpoints.values():
             resolved = with_keys(one, apps.get(one.app_id), self._dialects[one.dialect], keys)
             if one.id in stopped and one.state is EndpointState.ENABLED:
-                resolved = replace(resolved, state=EndpointState.GONE)
+                state = EndpointState.GONE if stopped[one.id].is_gone else EndpointState.FAILING
+                resolved = replace(resolved, state=state)
             if resolved.retry.deadline >= self._lease:
                 log.error("endpoint.deadline_over_lease", endpoint=one.id)
                 resolved = replace(resolved, state=EndpointState.DISABLED)
@@ -89,17 +92,49 @@ class Delivering:
         """Return an endpoint with the keys that sign for it."""
         return self._endpoints.get(endpoint_id)
 
-    def stop(self, endpoint_id: str) -> None:
-        """Mark an endpoint as gone at once."""
-        known = self._endpoints.get(endpoint_id)
-        if known is not None:
-            self._endpoints[endpoint_id] = replace(known, state=EndpointState.GONE)
+    async def on_stopped(self, endpoint: Endpoint, stop: Stop) -> None:
+        """Mark an endpoint that stopped by itself at once, and say so before it is stored."""
+        known = self._endpoints.get(endpoint.id)
+        if known is not None and known.state is EndpointState.ENABLED:
+            state = EndpointState.GONE if stop.is_gone else EndpointState.FAILING
+            self._endpoints[endpoint.id] = replace(known, state=state)
+        log.error("endpoint.stopped", endpoint=endpoint.id, reason=stop.reason)
+        self._raise(AlarmKind.ENDPOINT_STOPPED, endpoint, reason=stop.reason)
+        await self._alarms.flush()
+
+    def on_recovered(self, endpoint: Endpoint) -> None:
+        """Mark an endpoint that accepted when it was tried."""
+        log.info("endpoint.recovered", endpoint=endpoint.id)
+        self.start(endpoint.id)
+        self._raise(AlarmKind.ENDPOINT_RECOVERED, endpoint)
 
     def start(self, endpoint_id: str) -> None:
         """Mark an endpoint as enabled at once."""
         known = self._endpoints.get(endpoint_id)
         if known is not None:
-            self._endpoints[endpoint_id] = replace(known, state=EndpointState.ENABLED)
+            kind = AlarmKind.ENDPOINT_STOPPED
+            self._alarms.end_alarm(kind, app_id=known.app_id, endpoint_id=endpoint_id)
+            if known.state is not EndpointState.DISABLED:
+                self._endpoints[endpoint_id] = replace(known, state=EndpointState.ENABLED)
+
+    def on_poisoned(self, head: Poisoned) -> None:
+        """Say that a room's head fails on and on, or that the room goes on."""
+        source_id, room_id = room_of(head.order_key)
+        about: dict[str, str] = {
+            "app_id": head.endpoint.app_id,
+            "source_id": source_id,
+            "endpoint_id": head.endpoint.id,
+            "room_id": room_id,
+            "what": str(head.number),
+        }
+        if head.is_over:
+            self._alarms.end_alarm(AlarmKind.POISON_HEAD, **about)
+            return
+        facts = {"attempts": str(head.attempts), "reason": head.reason}
+        self._alarms.raise_alarm(AlarmKind.POISON_HEAD, **about, facts=facts)
+
+    def _raise(self, kind: AlarmKind, endpoint: Endpoint, **facts: str) -> None:
+        self._alarms.raise_alarm(kind, app_id=endpoint.app_id, endpoint_id=endpoint.id, facts=facts)
 
     def on_settled(self, settled: Settled) -> None:
         """Count one try, and log it in one line."""
@@ -111,8 +146,8 @@ class Delivering:
         if result == "accepted":
             self._seconds.observe((exchange.started_at - settled.delivery.created_at).total_seconds())
             return
-        if isinstance(step, Dead):
-            self._lost(endpoint, step)
+        if isinstance(step, Dead) and step.state is DeliveryState.DEAD:
+            self._raise(AlarmKind.DEAD_LETTERS, endpoint, reason=step.reason)
         log.warning(
             "delivery.attempted",
             delivery=settled.delivery.id,
@@ -122,16 +157,6 @@ class Delivering:
             reason=settled.attempt.verdict.reason,
             ms=exchange.duration_ms,
         )
-
-    def _lost(self, endpoint: Endpoint, step: Dead) -> None:
-        facts = {"reason": step.reason}
-        if step.stop_endpoint:
-            self.stop(endpoint.id)
-            kind = AlarmKind.ENDPOINT_STOPPED
-            self._alarms.raise_alarm(kind, app_id=endpoint.app_id, endpoint_id=endpoint.id, facts=facts)
-        if step.state is DeliveryState.DEAD:
-            kind = AlarmKind.DEAD_LETTERS
-            self._alarms.raise_alarm(kind, app_id=endpoint.app_id, endpoint_id=endpoint.id, facts=facts)
 
     def collect(self) -> Iterator[CounterMetricFamily]:
         """Say the counts as metrics."""
@@ -175,7 +200,17 @@ async def main(config: Config, folder: Folder) -> None:
         on_settled=hub.on_settled,
         settle=store.settle_aside,
         second=second,
+        rules=HealthRules(
+            fails=timedelta(hours=config.endpoint_fails_hours),
+            probe_every=timedelta(seconds=config.probe_seconds),
+            probes_gone=config.probe_gone,
+            scale=config.wait_scale,
+            on_stopped=hub.on_stopped,
+            on_started=hub.on_recovered,
+            on_poisoned=hub.on_poisoned,
+        ),
     )
+    hub.registry.register(HeadMeter(deliver.heads))
     deliver.recover()
     intake = Channel(folder, "intake")
 
@@ -194,10 +229,9 @@ async def main(config: Config, folder: Folder) -> None:
 
     def started(endpoint_id: str) -> None:
         hub.start(endpoint_id)
-        deliver.lanes.resume(endpoint_id)
-        deliver.wake()
+        deliver.started(endpoint_id)
 
-    control = Control(store, clock, deliver.take, lambda one: hub.test_event(one, clock.now()), started)
+    control = Control(store, clock, deliver.take, lambda one: hub.test_event(one, clock.now()), started, deliver.hands)
 
     async def answer(call: bytes) -> Any:
         match msgspec.json.decode(call).get("do"):

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
-from prometheus_client.core import CounterMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from northbound.stages.alarms import Alarms
+from northbound.stages.health import Heads
 
 
 class AlarmMeter:
@@ -21,4 +22,20 @@ class AlarmMeter:
         )
         for kind, number in self._alarms.counts.items():
             family.add_metric([kind.value, self._process], number)
+        yield family
+
+
+class HeadMeter:
+    """How many rooms wait for a head that fails on and on, by endpoint."""
+
+    def __init__(self, heads: Heads) -> None:
+        self._heads = heads
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Say the counts as metrics."""
+        family = GaugeMetricFamily(
+            "northbound_poisoned_heads", "Rooms that wait for a delivery that fails on and on", labels=["endpoint"]
+        )
+        for endpoint_id, number in self._heads.counts().items():
+            family.add_metric([endpoint_id], number)
         yield family

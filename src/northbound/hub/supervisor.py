@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import IO
 
 import msgspec
@@ -20,6 +21,7 @@ from northbound.config import Config, split_address
 from northbound.hub.keys import ensure_certificate, write_private
 from northbound.hub.process import CONFIG_VARIABLE
 from northbound.hub.system import Folder
+from northbound.model.app import Endpoint, EndpointState
 from northbound.model.errors import ConfigError
 from northbound.web.server import bind_socket
 
@@ -28,6 +30,7 @@ RESTART_WAIT = 0.2  # seconds before a process that died is started again, doubl
 RESTART_MOST = 5.0
 CALM = 10.0  # seconds a process must live for its next wait to be short again
 STOP_WAIT = 15.0
+ENDPOINTS_MOST = 1_000_000
 log = structlog.get_logger()
 
 
@@ -151,3 +154,19 @@ def prepare(config: Config) -> None:
             key = ApiKey(id=f"key_{secrets.token_hex(6)}", role="admin", app_id=None, name="first admin key")
             control.add_key(key, secret, who="northbound", now=datetime.now(UTC))
             write_private(folder.admin_key, f"{secret}\n".encode())
+        check_lease(config, [one for _, one in control.find(Endpoint, limit=ENDPOINTS_MOST)])
+
+
+def check_lease(config: Config, endpoints: Sequence[Endpoint]) -> None:
+    """Refuse a lease that an enabled endpoint's deadline would outlast (D12): it would be sent to twice at once."""
+    lease = timedelta(seconds=config.lease_seconds)
+    enabled = [one for one in endpoints if one.state is EndpointState.ENABLED]
+    longest = max(enabled, key=lambda one: one.retry.deadline, default=None)
+    if longest is not None and longest.retry.deadline >= lease:
+        seconds = longest.retry.deadline.total_seconds()
+        raise ConfigError(
+            f"lease_seconds is {config.lease_seconds:g} and endpoint {longest.id} has a deadline of {seconds:g} s, "
+            f"which must be shorter: set lease_seconds above {seconds:g}, or start with it and lower the endpoint's "
+            "retry.deadline_seconds",
+            field="lease_seconds",
+        )

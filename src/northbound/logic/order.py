@@ -27,6 +27,7 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
 
     lane_key: LaneKey
     numbers: tuple[int, ...]
+    is_probe: bool = False  # tries whether a stopped endpoint is back
 
     @property
     def endpoint_id(self) -> str:
@@ -53,13 +54,15 @@ class _Head:
 
 
 class _Places:
-    """An endpoint's ready lanes and how many of its places are taken."""
+    """An endpoint's lanes, those that are ready, and how many of its places are taken."""
 
-    __slots__ = ("live", "ready", "ready_replay", "replay")
+    __slots__ = ("lanes", "live", "oldest", "ready", "ready_replay", "replay")
 
     def __init__(self) -> None:
         self.live = 0
         self.replay = 0
+        self.lanes: dict[LaneKey, None] = {}
+        self.oldest: list[tuple[int, LaneKey]] | None = None  # heap of (first number, lane) while it is probed
         self.ready: deque[LaneKey] = deque()
         self.ready_replay: deque[LaneKey] = deque()
 
@@ -99,6 +102,10 @@ class Lanes:
         head = self._heads[key] = _Head(due_at)
         head.numbers.append(number)
         head.tried += tried
+        places = self._places_of(endpoint_id)
+        places.lanes[key] = None
+        if places.oldest is not None:
+            heapq.heappush(places.oldest, (number, key))
         self._schedule(key, head, now)
         return True
 
@@ -117,13 +124,40 @@ class Lanes:
             leases.append(lease)
         return leases
 
+    def probe(self, endpoint_id: str) -> Lease | None:
+        """Lease the oldest that waits for a stopped endpoint, due or not; None when nothing waits or one is under way.
+
+        It is a head: whatever waits before it in its room is older. Its time and its lane stay what they are.
+        """
+        places = self._places.get(endpoint_id)
+        if places is None or places.live + places.replay:
+            return None
+        if places.oldest is None:
+            places.oldest = [(self._heads[key].numbers[0], key) for key in places.lanes]
+            heapq.heapify(places.oldest)
+        while places.oldest:
+            number, key = places.oldest[0]
+            head = self._heads.get(key)
+            if head is None or head.numbers[0] != number:  # it was settled or skipped meanwhile
+                heapq.heappop(places.oldest)
+                if head is not None and head.numbers[0] > number:
+                    heapq.heappush(places.oldest, (head.numbers[0], key))
+                continue
+            head.leased = min(head.tried or 1, len(head.numbers))
+            if Lane(key[2]) is Lane.REPLAY:
+                places.replay += 1
+            else:
+                places.live += 1
+            return Lease(lane_key=key, numbers=tuple(islice(head.numbers, head.leased)), is_probe=True)
+        return None
+
     def next_due(self) -> datetime | None:
         """Return when the next waiting head is due, None when nothing waits for a time."""
         return self._later[0][0] if self._later else None
 
     def destined(self, lease: Lease, step: NextStep, now: datetime) -> Lane:
         """Return the lane that the lease's deliveries are in once *step* is settled; changes nothing."""
-        if lease.lane in APART or not isinstance(step, RetryAt):
+        if lease.is_probe or lease.lane in APART or not isinstance(step, RetryAt):
             return lease.lane
         endpoint = self._endpoint(lease.endpoint_id)
         since = self._heads[lease.lane_key].failing_since or now
@@ -149,27 +183,32 @@ class Lanes:
         if head.numbers:
             self._schedule(key, head, now)
         else:
-            del self._heads[key]
+            self._drop(key)
 
     def shrink(self, lease: Lease, count: int) -> Lease:
         """Lease only the first *count* of what is leased: together they are more than one request can say."""
         head = self._heads[lease.lane_key]
         head.leased = count
-        return Lease(lane_key=lease.lane_key, numbers=lease.numbers[:count])
+        return Lease(lane_key=lease.lane_key, numbers=lease.numbers[:count], is_probe=lease.is_probe)
 
     def endpoint_ids(self) -> set[str]:
         """Return the endpoints that something waits for."""
-        return {key[0] for key in self._heads}
+        return {name for name, places in self._places.items() if places.lanes}
 
     def resume(self, endpoint_id: str) -> None:
         """Give an endpoint a turn again: it was enabled, or has a free place."""
+        places = self._places.get(endpoint_id)
+        endpoint = None if places is None or places.oldest is None else self._endpoint(endpoint_id)
+        if places is not None and endpoint is not None and endpoint.state is EndpointState.ENABLED:
+            places.oldest = None
         if endpoint_id not in self._in_turn:
             self._in_turn.add(endpoint_id)
             self._turn.append(endpoint_id)
 
     def lanes_of(self, endpoint_id: str) -> list[LaneKey]:
         """Return the endpoint's lanes that are not under way."""
-        return [key for key, head in self._heads.items() if key[0] == endpoint_id and not head.leased]
+        places = self._places.get(endpoint_id)
+        return [] if places is None else [key for key in places.lanes if not self._heads[key].leased]
 
     def waiting_in(self, key: LaneKey) -> tuple[int, ...]:
         """Return what waits in a lane, in order."""
@@ -183,7 +222,38 @@ class Lanes:
             head.numbers.popleft()
         self.size -= count
         if not head.numbers:
-            del self._heads[key]
+            self._drop(key)
+
+    def skip(self, key: LaneKey, number: int, now: datetime) -> None:
+        """Take a delivery out of a lane where it is not under way; what is behind it goes on."""
+        head = self._heads[key]
+        place = head.numbers.index(number)
+        head.numbers.remove(number)
+        self.size -= 1
+        if place < head.tried:
+            head.tried -= 1
+        if place == 0:
+            head.failing_since = None
+            head.due_at = now
+        if not head.numbers:
+            self._drop(key)
+        elif place == 0:
+            self._schedule(key, head, now)
+
+    def hurry(self, key: LaneKey, now: datetime) -> None:
+        """Let the first of a lane that is not under way be due now."""
+        head = self._heads[key]
+        head.due_at = now
+        self._schedule(key, head, now)
+
+    def leased_in(self, key: LaneKey) -> int:
+        """Return how many of a lane are under way."""
+        head = self._heads.get(key)
+        return 0 if head is None else head.leased
+
+    def _drop(self, key: LaneKey) -> None:
+        del self._heads[key]
+        self._places[key[0]].lanes.pop(key, None)
 
     def _free(self, lease: Lease) -> None:
         places = self._places[lease.endpoint_id]

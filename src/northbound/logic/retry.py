@@ -143,6 +143,8 @@ _FAILURES: Final[dict[FailureKind, str]] = {
     FailureKind.PROTOCOL: "The exchange was not proper HTTP. Check that an HTTP server listens on this port.",
     FailureKind.PROXY: "Our own outgoing proxy failed. Nothing is counted against the endpoint.",
     FailureKind.INVALID_URL: "The URL cannot be called. Correct it at the endpoint.",
+    FailureKind.NOT_SENT: "The endpoint's dialect cannot say this event, so nothing was sent. Its reason says what is "
+    "in the way.",
     FailureKind.CANCELLED: "The attempt was cancelled on our side. It will be made again.",
 }
 _STATUSES: Final[dict[int, str]] = {

@@ -12,6 +12,7 @@ import msgspec
 
 from northbound.model.app import Body, BodyForm
 from northbound.model.errors import InvalidInput
+from northbound.model.wire import Request
 
 VALUE_LONGEST: Final = 10_240  # characters of a value and of a template, as documented
 STEPS_MOST: Final = 16  # of one path; no vendor's event comes near
@@ -50,6 +51,15 @@ def check_body(body: Body) -> None:
         if not body.template:
             raise InvalidInput("a TEMPLATE needs its Template, a text such as 'room ${room}'", field="Template")
         _variables(body.value)
+
+
+def reshaped(request: Request, body: Body) -> Request:
+    """Return *request* with the body that its target asked for, before it is signed; raise `InvalidInput`."""
+    if body.form is BodyForm.ORIGINAL:
+        return request
+    made = shaped(request.body, body)
+    request = msgspec.structs.replace(request, body=made.body)
+    return request if made.content_type is None else request.adding(("content-type", made.content_type))
 
 
 def shaped(content: bytes, body: Body) -> Shaped:

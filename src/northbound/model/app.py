@@ -97,11 +97,12 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class EndpointState(StrEnum):
-    """Whether deliveries are sent. gone: the receiver answered 410."""
+    """Whether deliveries are sent. gone: the receiver answered 410; failing: every attempt failed for too long."""
 
     ENABLED = "enabled"
     DISABLED = "disabled"
     GONE = "gone"
+    FAILING = "failing"
 
 
 class BodyForm(StrEnum):
@@ -148,6 +149,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     dead_letter_bus: str = ""
     stops_when_dead: bool = False
     path: int = 0
+    fails_hours: float | None = None  # instead of the setting endpoint_fails_hours; 0: is never stopped
+    ca_pem: str = ""  # certificates that stand instead of the public authorities; empty: the public ones
 
     def __repr__(self) -> str:
         return f"Endpoint(id={self.id!r}, dialect={self.dialect!r})"

@@ -64,7 +64,7 @@ class DeliveryState(StrEnum):
     DELIVERED = "delivered"
     DEAD = "dead"
     DROPPED = "dropped"
-    CANCELLED = "cancelled"  # its endpoint was deleted
+    CANCELLED = "cancelled"  # its endpoint was deleted, or somebody skipped it
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -89,6 +89,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str | None = None  # of a dead letter
     path: int = 0  # of a receiver that is sent everything on two paths, which of them (D20)
     possible_duplicate: bool = False  # an earlier attempt may have arrived (D11)
+    replaced_by: int | None = None  # number of the delivery that sent this dead letter again
 
 
 class FailureKind(StrEnum):
@@ -105,6 +106,7 @@ class FailureKind(StrEnum):
     PROTOCOL = "protocol"
     PROXY = "proxy"
     INVALID_URL = "invalid_url"
+    NOT_SENT = "not_sent"  # the wire cannot say it
     CANCELLED = "cancelled"
 
 
@@ -172,4 +174,21 @@ class Dead(msgspec.Struct, frozen=True, kw_only=True):
         return DeliveryState.DROPPED if self.drop else DeliveryState.DEAD
 
 
+class Stop(msgspec.Struct, frozen=True, kw_only=True):
+    """Why and since when an endpoint is stopped by itself; `probe_at`: when it is tried next, None: it is not."""
+
+    reason: str
+    at: datetime
+    is_gone: bool = True
+    probe_at: datetime | None = None
+
+
+class HealthChange(msgspec.Struct, frozen=True, kw_only=True):
+    """What a batch of outcomes says of endpoints: failing since when (None: no longer), and the next probes."""
+
+    failing: dict[str, datetime | None] = {}
+    probes: dict[str, datetime] = {}
+
+
+NO_CHANGE = HealthChange()
 NextStep = Done | RetryAt | Dead

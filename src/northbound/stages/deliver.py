@@ -1,7 +1,6 @@
 """Send what is due, judge the answers, settle: at least once, in room order, re-signed at each attempt."""
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
@@ -12,15 +11,18 @@ from msgspec.structs import replace
 from northbound.dialects.base import Dialect
 from northbound.logic.order import LaneKey, Lanes, Lease
 from northbound.logic.retry import failure_verdict, free_retry, may_have_arrived, next_step
-from northbound.logic.transform import shaped
-from northbound.model.app import BodyForm, Endpoint
+from northbound.logic.transform import reshaped
+from northbound.model.app import Endpoint
 from northbound.model.delivery import (
+    NO_CHANGE,
     Attempt,
     Dead,
     Delivery,
+    Done,
     Exchange,
     Failure,
     FailureKind,
+    HealthChange,
     Lane,
     NextStep,
     RetryAt,
@@ -29,16 +31,17 @@ from northbound.model.delivery import (
 from northbound.model.errors import HubError, InvalidInput
 from northbound.model.wire import Request
 from northbound.ports import Clock, DeliveryQueue, Entropy, Sender
+from northbound.stages.cancel import DELETED, Row, cancel_all
+from northbound.stages.hands import Hands
+from northbound.stages.health import Heads, Health, HealthRules
+from northbound.stages.kept import Kept
 
 SETTLE_ROWS = 256  # outcomes in one commit
 IN_FLIGHT = 512  # exchanges under way, all endpoints together
-CACHED = 20_000  # deliveries kept in memory between routing and sending
 LEASE = timedelta(seconds=120)  # how long an exchange may be under way; longer than every deadline (law 6)
 SECOND_PATH = 2
 STALLED = 1.0  # seconds of pause after a turn that failed, nothing being sent meanwhile
-DELETED = Dead(reason="cancelled: the endpoint was deleted", cancelled=True)
 log = structlog.get_logger()
-Row = tuple[int, Attempt | None, NextStep, Lane, int]
 
 
 class Settled(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +72,13 @@ class _Outcome(msgspec.Struct, frozen=True, kw_only=True):
     in_lane: NextStep  # the same by the lanes' clock
     charged: bool
 
+    @property
+    def is_telling(self) -> bool:
+        """Whether it says something of its endpoint: it was sent, and our own side did not fail (D6)."""
+        outcome = self.attempt.exchange.outcome
+        is_unsent = isinstance(outcome, Failure) and outcome.kind is FailureKind.NOT_SENT
+        return isinstance(self.step, Done) or (self.charged and not is_unsent)
+
 
 class Deliver:
     """The stage; `step` starts what is due, `settle` stores what ended."""
@@ -85,13 +95,11 @@ class Deliver:
         wait_scale: float = 1.0,
         lease: timedelta = LEASE,
         on_settled: Callable[[Settled], None] = lambda _: None,
-        settle: Callable[[Sequence[Row]], Awaitable[None]] | None = None,
+        settle: Callable[[Sequence[Row], HealthChange], Awaitable[None]] | None = None,
         second: Sender | None = None,
+        rules: HealthRules | None = None,
     ) -> None:
-        """*settle* stores like *queue*, letting the loop go on while the disk works; without it *queue* does.
-
-        *second* sends what goes on a second path, so that the two share no connection and no limit (D20).
-        """
+        """*settle* stores like *queue*, beside the loop; *second* sends what goes on a second path, apart (D20)."""
         self._queue = queue
         self._sender = sender
         self._second = second or sender
@@ -103,9 +111,12 @@ class Deliver:
         self._lease = lease.total_seconds()
         self._on_settled = on_settled
         self._settle_aside = settle
+        rules = rules or HealthRules(scale=wait_scale)
+        self.health = Health(queue, endpoint, self._steady, entropy, rules)
+        self.heads = Heads(rules.on_poisoned)
         self.lanes = Lanes(endpoint, self._batch_size)
-        self._cache: OrderedDict[int, Delivery] = OrderedDict()
-        self._maybe_sent: set[int] = set()  # under way, perhaps, when the last process ended
+        self.kept = Kept(queue)
+        self.hands = Hands(queue, self.lanes, self.kept, self.heads, endpoint, self._steady, self.wake)
         self._flights: dict[LaneKey, _Flight] = {}
         self._outcomes: list[_Outcome] = []
         self._look_for_deleted = False
@@ -121,16 +132,16 @@ class Deliver:
             due_at = one.due_at if tried else now
             is_first = self.lanes.add(one.number, one.endpoint_id, one.order_key, one.lane, due_at, now, tried=tried)
             if is_first:
-                self._maybe_sent.add(one.number)
+                self.kept.may_be_sent(one.number)
         self._look_for_deleted = True
+        self.health.recover()
         return len(waiting)
 
     def take(self, numbers: Sequence[int], deliveries: Sequence[Delivery]) -> None:
         """Queue what was just routed or replayed, due at once."""
         now = self._steady()
         for number, one in zip(numbers, deliveries, strict=True):
-            if len(self._cache) < CACHED:  # those that came first are sent first: they stay
-                self._cache[number] = one
+            self.kept.take(number, one)
             self.lanes.add(number, one.endpoint_id, one.order_key, one.lane, now, now)
             self._look_for_deleted = self._look_for_deleted or self._endpoint(one.endpoint_id) is None
         if deliveries:
@@ -140,6 +151,12 @@ class Deliver:
         """Look again: an endpoint changed."""
         self._look_for_deleted = True
         self._wake.set()
+
+    def started(self, endpoint_id: str) -> None:
+        """Go on with an endpoint that somebody started by hand, as if it had never failed."""
+        self.health.forget(endpoint_id)
+        self.lanes.resume(endpoint_id)
+        self.wake()
 
     @property
     def idle(self) -> bool:
@@ -171,6 +188,7 @@ class Deliver:
         settled = await self.settle()
         if self._look_for_deleted:
             await self.cancel_deleted()
+        self.probe()
         return bool(await self.step(IN_FLIGHT - len(self._flights)) or settled)
 
     async def step(self, limit: int) -> int:
@@ -191,21 +209,38 @@ class Deliver:
             return 0
         for one in batch:
             if isinstance(one.step, Dead) and one.step.stop_endpoint:
-                self._queue.stop_endpoint(one.endpoint.id, one.step.reason, self._clock.now())
+                await self.health.stop_gone(one.endpoint, one.step.reason)
         lanes = [self.lanes.destined(one.lease, one.in_lane, now) for one in batch]
-        await self._store([row for one, lane in zip(batch, lanes, strict=True) for row in self._rows(one, lane)])
+        change = self._change_of(batch)
+        await self._store(
+            [row for one, lane in zip(batch, lanes, strict=True) for row in self._rows(one, lane)], change
+        )
         del self._outcomes[: len(batch)]
+        self.health.apply(change)
         for one, lane in zip(batch, lanes, strict=True):
             self.lanes.settle(one.lease, one.in_lane, lane, now)
             self._conclude(one, lane)
+        for one in batch:
+            await self._look_after(one)
         return len(batch)
+
+    def probe(self) -> int:
+        """Start an attempt for each stopped endpoint that is to be tried now; return how many."""
+        if len(self._flights) >= IN_FLIGHT:
+            return 0
+        leases = [lease for name in self.health.due() if (lease := self.lanes.probe(name)) is not None]
+        for lease in leases:
+            self.health.probing.add(lease.endpoint_id)
+            self._start(lease)
+        return len(leases)
 
     async def cancel_deleted(self) -> int:
         """Settle as cancelled what waits for endpoints that were deleted (D13); return how many."""
         cancelled = 0
         for endpoint_id in self.lanes.endpoint_ids():
             if self._endpoint(endpoint_id) is None:
-                cancelled += await self._cancel(endpoint_id)
+                self.health.forget(endpoint_id)
+                cancelled += await cancel_all(endpoint_id, self.lanes, self.kept, self._store)
         self._look_for_deleted = False
         return cancelled
 
@@ -213,7 +248,7 @@ class Deliver:
 
     def _start(self, lease: Lease) -> None:
         endpoint = self._endpoint(lease.endpoint_id)
-        loaded = [self._delivery(number) for number in lease.numbers]
+        loaded = [self.kept.get(number) for number in lease.numbers]
         deliveries = tuple(one for one in loaded if one is not None)
         if endpoint is None or len(deliveries) != len(loaded):
             raise AssertionError(f"a lease of {lease.endpoint_id} without its endpoint or delivery")
@@ -231,7 +266,12 @@ class Deliver:
         flight = _Flight(lease=lease, deliveries=deliveries, endpoint=endpoint, request=request, expires=expires)
         self._flights[lease.lane_key] = flight
         sender = self._second if endpoint.path == SECOND_PATH else self._sender
-        sender.submit(request, deadline=endpoint.retry.deadline, on_done=lambda exchange: self._ended(flight, exchange))
+        sender.submit(
+            request,
+            deadline=endpoint.retry.deadline,
+            on_done=lambda exchange: self._ended(flight, exchange),
+            ca_pem=endpoint.ca_pem.encode() or None,
+        )
 
     def _request(self, deliveries: tuple[Delivery, ...], endpoint: Endpoint) -> Request:
         dialect = self._dialects[endpoint.dialect]
@@ -239,7 +279,7 @@ class Deliver:
         other = next((one.dialect for one in deliveries if one.dialect not in {"", endpoint.dialect}), None)
         if other is not None:
             raise InvalidInput(f"it was routed in the words of {other}, and the endpoint speaks {endpoint.dialect} now")
-        request = _reshaped(dialect.encode([one.view for one in deliveries], endpoint), endpoint).adding(
+        request = reshaped(dialect.encode([one.view for one in deliveries], endpoint), endpoint.body).adding(
             ("northbound-delivery", first.id),
             ("northbound-attempt", str(first.attempts + 1)),
             ("northbound-seq", str(last.seq)),
@@ -259,7 +299,11 @@ class Deliver:
         verdict, is_charged = self._judged(endpoint, exchange)
         made = flight.deliveries[0].attempts + 1
         step: NextStep
-        if not is_charged and not verdict.accepted:
+        if flight.lease.is_probe and not verdict.accepted:  # tried for the endpoint's sake: its policy is not used up
+            is_charged = False
+            due_at = self.health.probe_at(endpoint.id) or self._clock.now()
+            step = RetryAt(due_at=due_at, reason=verdict.reason)
+        elif not is_charged and not verdict.accepted:
             step = free_retry(verdict, self._clock.now(), self._entropy.fraction(), scale=self._scale)
         else:
             step = next_step(
@@ -286,7 +330,7 @@ class Deliver:
     def _cannot_say(self, lease: Lease, delivery: Delivery, endpoint: Endpoint, error: Exception) -> None:
         """Settle what this endpoint's wire cannot send at all: a dead letter with the reason (D19)."""
         reason = error.message if isinstance(error, HubError) else f"it cannot be written: {type(error).__name__}"
-        failure = Failure(kind=FailureKind.PROTOCOL, message=reason)
+        failure = Failure(kind=FailureKind.NOT_SENT, message=reason)
         request = Request(method=endpoint.method, url=endpoint.url)
         exchange = Exchange(request=request, outcome=failure, started_at=self._clock.now(), duration_ms=0)
         verdict = Verdict(accepted=False, reason=reason)
@@ -354,62 +398,39 @@ class Deliver:
 
     def _conclude(self, one: _Outcome, lane: Lane) -> None:
         for number, delivery in zip(one.lease.numbers, one.deliveries, strict=True):
-            self._maybe_sent.discard(number)
-            self._cache.pop(number, None)
+            self.kept.drop(number)
             if isinstance(one.step, RetryAt):
                 arrived = delivery.possible_duplicate or may_have_arrived(one.attempt.exchange.outcome)
                 attempts = delivery.attempts + one.charged
                 waiting = replace(
                     delivery, attempts=attempts, lane=lane, due_at=one.step.due_at, possible_duplicate=arrived
                 )
-                self._remember(number, waiting)
+                self.kept.remember(number, waiting)
             self._on_settled(Settled(delivery=delivery, endpoint=one.endpoint, attempt=one.attempt, step=one.step))
-        if isinstance(one.step, Dead) and one.step.stop_endpoint:
-            log.error("endpoint.gone", endpoint=one.endpoint.id)
+        self.heads.note(one.lease, one.deliveries[0], one.endpoint, one.attempt, one.step, lane, is_charged=one.charged)
 
-    async def _store(self, rows: Sequence[Row]) -> None:
+    def _change_of(self, batch: Sequence[_Outcome]) -> HealthChange:
+        """Return what a batch says of its endpoints."""
+        outcomes = [(one.endpoint.id, isinstance(one.step, Done)) for one in batch if one.is_telling]
+        in_vain = [one.endpoint.id for one in batch if one.lease.is_probe and isinstance(one.step, RetryAt)]
+        return self.health.changes(outcomes, in_vain)
+
+    async def _look_after(self, one: _Outcome) -> None:
+        """Start an endpoint that accepts again, stop one that fails for too long."""
+        if one.lease.is_probe:
+            self.health.probing.discard(one.endpoint.id)
+        if isinstance(one.step, Done):
+            if self.health.accepted(one.endpoint, is_probe=one.lease.is_probe):
+                self.lanes.resume(one.endpoint.id)
+        elif one.is_telling:
+            await self.health.stop_failing(one.endpoint, one.attempt.verdict.reason)
+
+    async def _store(self, rows: Sequence[Row], change: HealthChange = NO_CHANGE) -> None:
         if self._settle_aside is None:
-            self._queue.settle(rows)
+            self._queue.settle(rows, change)
             await asyncio.sleep(0)
         else:
-            await self._settle_aside(rows)
-
-    async def _cancel(self, endpoint_id: str) -> int:
-        lanes = self.lanes.lanes_of(endpoint_id)
-        cancelled = 0
-        while lanes:
-            rows: list[Row] = []
-            chunk: list[tuple[LaneKey, int]] = []
-            while lanes and len(rows) < SETTLE_ROWS:
-                numbers = self.lanes.waiting_in(lanes[-1])
-                chunk.append((lanes.pop(), len(numbers)))
-                rows += [self._cancelled(number) for number in numbers]
-            await self._store(rows)
-            for key, count in chunk:
-                self.lanes.forget(key, count)
-            cancelled += len(rows)
-        log.warning("delivery.cancelled", endpoint=endpoint_id, count=cancelled, reason=DELETED.reason)
-        return cancelled
-
-    def _cancelled(self, number: int) -> Row:
-        self._maybe_sent.discard(number)
-        known = self._delivery(number)
-        self._cache.pop(number, None)
-        lane, attempts = (known.lane, known.attempts) if known is not None else (Lane.LIVE, 0)
-        return (number, None, DELETED, lane, attempts)
-
-    # --- what is kept in memory -----------------------------------------------------------------
-
-    def _remember(self, number: int, delivery: Delivery) -> None:
-        self._cache[number] = delivery
-        while len(self._cache) > CACHED:
-            self._cache.popitem(last=False)
-
-    def _delivery(self, number: int) -> Delivery | None:
-        known = self._cache.get(number) or self._queue.load(number)
-        if known is not None and number in self._maybe_sent:
-            return replace(known, possible_duplicate=True)
-        return known
+            await self._settle_aside(rows, change)
 
     def _batch_size(self, endpoint: Endpoint) -> int:
         size, dialect = endpoint.options.get("batch", 1), self._dialects.get(endpoint.dialect)
@@ -435,12 +456,3 @@ class Deliver:
         if not isinstance(step, RetryAt):
             return step
         return replace(step, due_at=self._steady() + (step.due_at - self._clock.now()))
-
-
-def _reshaped(request: Request, endpoint: Endpoint) -> Request:
-    """Return *request* with the body that its target asked for, before it is signed; raise `InvalidInput`."""
-    if endpoint.body.form is BodyForm.ORIGINAL:
-        return request
-    made = shaped(request.body, endpoint.body)
-    request = replace(request, body=made.body)
-    return request if made.content_type is None else request.adding(("content-type", made.content_type))

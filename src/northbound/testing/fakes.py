@@ -72,6 +72,7 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
     request: Request
     deadline: timedelta
     on_done: Callable[[Exchange], None]
+    ca_pem: bytes | None = None
 
 
 class FakeSender:
@@ -93,10 +94,17 @@ class FakeSender:
         self.sent: list[Request] = []
         self.pending: list[Sent] = []
 
-    def submit(self, request: Request, *, deadline: timedelta, on_done: Callable[[Exchange], None]) -> None:
+    def submit(
+        self,
+        request: Request,
+        *,
+        deadline: timedelta,
+        on_done: Callable[[Exchange], None],
+        ca_pem: bytes | None = None,
+    ) -> None:
         """Keep *request* until it is answered."""
         self.sent.append(request)
-        self.pending.append(Sent(request=request, deadline=deadline, on_done=on_done))
+        self.pending.append(Sent(request=request, deadline=deadline, on_done=on_done, ca_pem=ca_pem))
 
     async def send(self, request: Request, *, deadline: timedelta) -> Exchange:
         """Answer *request*."""

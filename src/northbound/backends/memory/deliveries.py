@@ -8,16 +8,20 @@ import msgspec
 from msgspec.structs import replace
 
 from northbound.backends.memory.alarms import with_alarms
+from northbound.logic.retry import may_have_arrived
 from northbound.model.alarm import Alarm
 from northbound.model.delivery import (
+    NO_CHANGE,
     Attempt,
     Dead,
     Delivery,
     DeliveryState,
     Done,
+    HealthChange,
     Lane,
     NextStep,
     RetryAt,
+    Stop,
 )
 from northbound.model.room import DayStats, Memory, Room, Tally
 from northbound.ports import Waiting
@@ -39,7 +43,8 @@ class MemoryDeliveries:
         self._sent: dict[tuple[str, str], int] = {}  # (endpoint, room key) -> place in the room's log
         self._deliveries: dict[int, Delivery] = {}  # by number, in routing order
         self._commands: dict[str, bytes] = {}
-        self._stopped: dict[str, tuple[str, datetime]] = {}
+        self._stopped: dict[str, Stop] = {}
+        self._failing: dict[str, datetime] = {}
         self._days: dict[tuple[str, str], DayStats] = {}
         self._members: set[tuple[str, str, str]] = set()
         self._present: dict[str, tuple[str, int]] = {}  # by app: its newest day, members present
@@ -109,20 +114,35 @@ class MemoryDeliveries:
         """Return the delivery with what has become of it so far."""
         return self._deliveries.get(number)
 
-    def settle(self, outcomes: Sequence[tuple[int, Attempt | None, NextStep, Lane, int]]) -> None:
+    def settle(
+        self,
+        outcomes: Sequence[tuple[int, Attempt | None, NextStep, Lane, int]],
+        health: HealthChange = NO_CHANGE,
+    ) -> None:
         """Store each (number, attempt, next step, lane from now on, attempts so far)."""
         for number, attempt, step, lane, attempts in list(outcomes):
             if attempt is not None:
                 self.attempts.append((number, attempt))
             if number in self._deliveries:
-                self._deliveries[number] = _settled(self._deliveries[number], step, lane, attempts)
+                self._deliveries[number] = _settled(self._deliveries[number], attempt, step, lane, attempts)
+        self._failing |= {name: since for name, since in health.failing.items() if since is not None}
+        for name in [name for name, since in health.failing.items() if since is None]:
+            self._failing.pop(name, None)
+        for name, probe_at in health.probes.items():
+            if name in self._stopped:
+                self._stopped[name] = replace(self._stopped[name], probe_at=probe_at)
 
-    def dead(self, endpoint_id: str | None, after: int, limit: int) -> list[tuple[int, Delivery]]:
-        """Return dead letters after a number, of one endpoint or all."""
+    def dead(
+        self, endpoint_id: str | None, after: int, limit: int, *, again: bool = True
+    ) -> list[tuple[int, Delivery]]:
+        """Return dead letters after a number, of one endpoint or all; without *again* none that was sent again."""
         return [
             (number, one)
             for number, one in self._deliveries.items()
-            if number > after and one.state is DeliveryState.DEAD and endpoint_id in {None, one.endpoint_id}
+            if number > after
+            and one.state is DeliveryState.DEAD
+            and endpoint_id in {None, one.endpoint_id}
+            and (again or one.replaced_by is None)
         ][:limit]
 
     def between(
@@ -138,12 +158,22 @@ class MemoryDeliveries:
             and one.lane is not Lane.REPLAY
         ][:limit]
 
-    def add(self, deliveries: Sequence[Delivery], *, command_id: str | None = None, result: Any = None) -> list[int]:
-        """Store deliveries, with the command that asked for them and its result."""
+    def add(
+        self,
+        deliveries: Sequence[Delivery],
+        *,
+        command_id: str | None = None,
+        result: Any = None,
+        replaces: Sequence[int] = (),
+    ) -> list[int]:
+        """Store deliveries, with the command that asked for them and its result; link dead letters they replace."""
         new = list(deliveries)
         first = len(self._deliveries) + 1
         numbers = list(range(first, first + len(new)))
         self._deliveries |= dict(zip(numbers, new, strict=True))
+        for number, old in zip(numbers, replaces, strict=False):
+            if old in self._deliveries and self._deliveries[old].state is DeliveryState.DEAD:
+                self._deliveries[old] = replace(self._deliveries[old], replaced_by=number)
         if command_id is not None:
             self._commands[command_id] = msgspec.json.encode(result)
         return numbers
@@ -159,17 +189,22 @@ class MemoryDeliveries:
 
     # --- endpoints, figures ---------------------------------------------------------------------
 
-    def stop_endpoint(self, endpoint_id: str, reason: str, now: datetime) -> None:
+    def stop_endpoint(self, endpoint_id: str, stop: Stop) -> None:
         """Note that an endpoint stopped by itself."""
-        self._stopped[endpoint_id] = (reason, now)
+        self._stopped[endpoint_id] = stop
 
     def start_endpoint(self, endpoint_id: str) -> None:
-        """Forget that an endpoint stopped by itself."""
+        """Forget that an endpoint stopped or failed."""
         self._stopped.pop(endpoint_id, None)
+        self._failing.pop(endpoint_id, None)
 
-    def stopped(self) -> dict[str, tuple[str, datetime]]:
-        """Return the endpoints that stopped by themselves: why and when."""
+    def stopped(self) -> dict[str, Stop]:
+        """Return the endpoints that stopped by themselves."""
         return dict(self._stopped)
+
+    def failing(self) -> dict[str, datetime]:
+        """Return since when every attempt of an endpoint failed, for those of which the last one did."""
+        return dict(self._failing)
 
     def day(self, app_id: str, day: str) -> DayStats | None:
         """Return one app's figures of a day."""
@@ -194,8 +229,9 @@ class MemoryDeliveries:
         )
 
 
-def _settled(one: Delivery, step: NextStep, lane: Lane, attempts: int) -> Delivery:
-    made = replace(one, lane=lane, attempts=attempts, possible_duplicate=attempts > 0)
+def _settled(one: Delivery, attempt: Attempt | None, step: NextStep, lane: Lane, attempts: int) -> Delivery:
+    may_be = attempt is not None and not isinstance(step, Done) and may_have_arrived(attempt.exchange.outcome)
+    made = replace(one, lane=lane, attempts=attempts, possible_duplicate=one.possible_duplicate or may_be)
     match step:
         case Done():
             return replace(made, state=DeliveryState.DELIVERED, due_at=_EPOCH, reason=None)

@@ -28,15 +28,19 @@ from northbound.backends.sqlite.rows import (
     delivery_rows,
     loss_rows,
     settled_row,
+    stop_of,
+    stop_row,
+    write_health,
 )
 from northbound.model.alarm import Alarm
-from northbound.model.delivery import Attempt, Delivery, Lane, NextStep
+from northbound.model.delivery import NO_CHANGE, Attempt, Delivery, HealthChange, Lane, NextStep, Stop
 from northbound.model.errors import StoreFailed
 from northbound.model.room import Memory, Room, Tally
 from northbound.ports import Waiting
 
 MEMORIES_CACHED = 20_000  # sessions of media servers whose connections are kept in memory
 ROOMS_CACHED = 100_000  # rooms, and people they know or remember, kept in memory: some 50 MB; others are read again
+Outcome = tuple[int, Attempt | None, NextStep, Lane, int]
 _ENCODE = msgspec.json.Encoder().encode
 _ROOM = msgspec.json.Decoder(Room).decode
 _MEMORY = msgspec.json.Decoder(Memory).decode
@@ -167,13 +171,25 @@ class SqliteDeliveries:
 
         return numbers, write, after
 
-    def add(self, deliveries: Sequence[Delivery], *, command_id: str | None = None, result: Any = None) -> list[int]:
-        """Store deliveries that do not come from routing (replays), with the command that asked for them."""
+    def add(
+        self,
+        deliveries: Sequence[Delivery],
+        *,
+        command_id: str | None = None,
+        result: Any = None,
+        replaces: Sequence[int] = (),
+    ) -> list[int]:
+        """Store deliveries that do not come from routing (replays), with the command that asked for them.
+
+        *replaces* are the numbers of what each is sent instead of; dead letters among them are linked.
+        """
         numbers = self._numbers(len(deliveries))
         rows = delivery_rows(numbers, deliveries)
+        links = list(zip(numbers, replaces, strict=False))
 
         def write() -> None:
             execute_rows(self._cursor, query("deliveries.add"), rows)
+            self._cursor.executemany(query("deliveries.replaced"), links)
             if command_id is not None:
                 self._cursor.execute(query("deliveries.command_put"), (command_id, _ENCODE(result), 0))
 
@@ -208,9 +224,12 @@ class SqliteDeliveries:
         row = self._reader.execute(query("deliveries.get"), (number,)).fetchone()
         return None if row is None else delivery_of(row)
 
-    def dead(self, endpoint_id: str | None, after: int, limit: int) -> list[tuple[int, Delivery]]:
-        """Return dead letters after a number, of one endpoint or all."""
-        rows: list[Any] = self._reader.execute(query("deliveries.dead"), (endpoint_id, after, limit)).fetchall()
+    def dead(
+        self, endpoint_id: str | None, after: int, limit: int, *, again: bool = True
+    ) -> list[tuple[int, Delivery]]:
+        """Return dead letters after a number, of one endpoint or all; without *again* none that was sent again."""
+        values = (endpoint_id, after, limit, int(again))
+        rows: list[Any] = self._reader.execute(query("deliveries.dead"), values).fetchall()
         return [(row[0], delivery_of(row)) for row in rows]
 
     def between(
@@ -221,39 +240,48 @@ class SqliteDeliveries:
         rows: list[Any] = self._reader.execute(query("deliveries.between"), values).fetchall()
         return [(row[0], delivery_of(row)) for row in rows]
 
-    def settle(self, outcomes: Sequence[tuple[int, Attempt | None, NextStep, Lane, int]]) -> None:
+    def settle(self, outcomes: Sequence[Outcome], health: HealthChange = NO_CHANGE) -> None:
         """Store each (number, attempt, next step, lane from now on, attempts so far) in one transaction."""
-        self._transaction(self._settling(outcomes))
+        self._transaction(self._settling(outcomes, health))
 
-    async def settle_aside(self, outcomes: Sequence[tuple[int, Attempt | None, NextStep, Lane, int]]) -> None:
+    async def settle_aside(self, outcomes: Sequence[Outcome], health: HealthChange = NO_CHANGE) -> None:
         """Settle without holding up the loop; on disk when it returns."""
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._thread, self._transaction, self._settling(outcomes))
+        await loop.run_in_executor(self._thread, self._transaction, self._settling(outcomes, health))
 
-    def _settling(self, outcomes: Sequence[tuple[int, Attempt | None, NextStep, Lane, int]]) -> Callable[[], None]:
+    def _settling(self, outcomes: Sequence[Outcome], health: HealthChange) -> Callable[[], None]:
         attempts = [attempt_row(number, attempt) for number, attempt, *_ in outcomes if attempt is not None]
         settled = [settled_row(*outcome) for outcome in outcomes]
 
         def write() -> None:
             execute_rows(self._cursor, query("deliveries.attempt_add"), attempts)
             execute_rows(self._cursor, query("deliveries.settle"), settled)
+            write_health(self._cursor, health)
 
         return write
 
-    def stop_endpoint(self, endpoint_id: str, reason: str, now: datetime) -> None:
+    def stop_endpoint(self, endpoint_id: str, stop: Stop) -> None:
         """Note that an endpoint stopped by itself."""
-        self._transaction(
-            lambda: self._cursor.execute(query("deliveries.stopped_put"), (endpoint_id, reason, micros(now)))
-        )
+        self._transaction(lambda: self._cursor.execute(query("deliveries.stopped_put"), (endpoint_id, *stop_row(stop))))
 
     def start_endpoint(self, endpoint_id: str) -> None:
-        """Forget that an endpoint stopped by itself."""
-        self._transaction(lambda: self._cursor.execute(query("deliveries.stopped_drop"), (endpoint_id,)))
+        """Forget that an endpoint stopped or failed."""
 
-    def stopped(self) -> dict[str, tuple[str, datetime]]:
-        """Return the endpoints that stopped by themselves: why and when."""
+        def write() -> None:
+            self._cursor.execute(query("deliveries.stopped_drop"), (endpoint_id,))
+            self._cursor.execute(query("deliveries.failing_drop"), (endpoint_id,))
+
+        self._transaction(write)
+
+    def stopped(self) -> dict[str, Stop]:
+        """Return the endpoints that stopped by themselves."""
         rows: list[Any] = self._reader.execute(query("deliveries.stopped_all")).fetchall()
-        return {row[0]: (row[1], from_micros(row[2])) for row in rows}
+        return {row[0]: stop_of(row) for row in rows}
+
+    def failing(self) -> dict[str, datetime]:
+        """Return since when every attempt of an endpoint failed, for those of which the last one did."""
+        rows: list[Any] = self._reader.execute(query("deliveries.failing_all")).fetchall()
+        return {row[0]: from_micros(row[1]) for row in rows}
 
     async def raise_alarms(self, alarms: Sequence[Alarm]) -> None:
         """Store *alarms* without holding up the loop."""

@@ -22,6 +22,7 @@ import structlog
 from northbound.backends.sqlite.alarms import OF_EVENTS, mark_told, store_alarms, untold_alarms
 from northbound.backends.sqlite.checkpoint import Checkpointer
 from northbound.backends.sqlite.database import open_writer, query
+from northbound.backends.sqlite.disk import in_words, is_disk_unsound
 from northbound.backends.sqlite.reader import event_id, micros
 from northbound.logic.entry import write_event
 from northbound.model.alarm import Alarm
@@ -38,8 +39,6 @@ QUARANTINE_KEPT = 200  # per source and error code
 CONFLICT = -1  # an offset that no entry has
 FORGET_CHUNK = 500  # ids looked at per idle pass
 
-# Input/output errors that mean no space, before anything was written: as harmless as a full disk.
-SPACE_ERRORS = frozenset({apsw.SQLITE_IOERR_SHMSIZE, apsw.SQLITE_IOERR_SHMOPEN, apsw.SQLITE_IOERR_NOMEM})
 log = structlog.get_logger()
 
 _ENCODER = msgspec.json.Encoder()
@@ -190,11 +189,11 @@ class SqliteLog:
             self._transaction(batch)
         except Exception as error:  # noqa: BLE001 - every caller is told, whatever it was; the thread goes on
             self._offset, self._chain, self._receipt = before
-            if _is_disk_unsound(error):
-                self._failed = f"{_plain(error)}; restart after the disk is sound"
+            if is_disk_unsound(error):
+                self._failed = f"{in_words(error)}; restart after the disk is sound"
                 _fail(batch, self._failed)
             elif len(batch) == 1 or isinstance(error, apsw.FullError | apsw.BusyError | apsw.IOError):
-                _fail(batch, _plain(error))
+                _fail(batch, in_words(error))
             else:  # one bad row must not fail its neighbours
                 for item in batch:
                     self._commit([item])
@@ -400,9 +399,9 @@ class SqliteLog:
         try:
             self._forget_chunk()
         except apsw.Error as error:
-            if _is_disk_unsound(error):
-                self._failed = f"{_plain(error)}; restart after the disk is sound"
-            log.warning("log.not_forgotten", reason=_plain(error))
+            if is_disk_unsound(error):
+                self._failed = f"{in_words(error)}; restart after the disk is sound"
+            log.warning("log.not_forgotten", reason=in_words(error))
 
     def _forget_chunk(self) -> None:
         now = datetime.now(UTC).timestamp()
@@ -450,16 +449,3 @@ def _tell(batch: list[_Item]) -> None:
 def _fail(batch: list[_Item], reason: str) -> None:
     for item in batch:  # an error each: a shared one would gather the traceback of every caller
         item.result = StoreFailed(f"nothing was stored: {reason}")
-
-
-def _is_disk_unsound(error: Exception) -> bool:
-    """Tell whether it is not known any more what the disk holds."""
-    if isinstance(error, apsw.IOError):
-        return getattr(error, "extendedresult", 0) not in SPACE_ERRORS
-    return isinstance(error, apsw.CorruptError | apsw.NotADBError)
-
-
-def _plain(error: Exception) -> str:
-    if isinstance(error, apsw.FullError):
-        return "the disk is full; free some space, nothing else is to be done"
-    return f"{type(error).__name__}: {error}"

@@ -80,10 +80,10 @@ SELECT max(number) FROM deliveries
 SELECT number, endpoint_id, order_key, lane, due_at, created_at, attempts FROM deliveries INDEXED BY deliveries_waiting
 WHERE state = 'waiting' ORDER BY number
 -- deliveries.get: Read one delivery.
-SELECT number, state, lane, due_at, attempts, reason, body FROM deliveries WHERE number = ?
+SELECT number, state, lane, due_at, attempts, reason, body, arrived, replaced_by FROM deliveries WHERE number = ?
 -- deliveries.settle: Say what became of a delivery.
-UPDATE deliveries SET state = column1, lane = column2, due_at = column3, attempts = column4, reason = column5, settled_at = column6
-FROM (VALUES (?, ?, ?, ?, ?, ?, ?)) WHERE number = column7
+UPDATE deliveries SET state = column1, lane = column2, due_at = column3, attempts = column4, reason = column5, settled_at = column6,
+arrived = arrived OR column7 FROM (VALUES (?, ?, ?, ?, ?, ?, ?, ?)) WHERE number = column8
 -- deliveries.attempt_add: Record one try.
 INSERT INTO attempts (delivery, number, started_at, duration_ms, status, failure, accepted, reason, address, request, response)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -91,10 +91,10 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 SELECT number, started_at, duration_ms, status, failure, accepted, reason, address, request, response FROM attempts
 WHERE delivery = ? ORDER BY id
 -- deliveries.dead: Dead letters of an endpoint (or all) from a number on.
-SELECT number, state, lane, due_at, attempts, reason, body FROM deliveries
-WHERE state = 'dead' AND (?1 IS NULL OR endpoint_id = ?1) AND number > ?2 ORDER BY number LIMIT ?3
+SELECT number, state, lane, due_at, attempts, reason, body, arrived, replaced_by FROM deliveries
+WHERE state = 'dead' AND (?1 IS NULL OR endpoint_id = ?1) AND number > ?2 AND (?4 OR replaced_by IS NULL) ORDER BY number LIMIT ?3
 -- deliveries.between: Deliveries of an endpoint created in a span, live ones only.
-SELECT number, state, lane, due_at, attempts, reason, body FROM deliveries
+SELECT number, state, lane, due_at, attempts, reason, body, arrived, replaced_by FROM deliveries
 WHERE endpoint_id = ?1 AND created_at >= ?2 AND created_at < ?3 AND lane <> 'replay' AND number > ?4 ORDER BY number LIMIT ?5
 -- deliveries.backlog: How many wait per endpoint.
 SELECT endpoint_id, count(*), min(created_at) FROM deliveries INDEXED BY deliveries_waiting WHERE state = 'waiting' GROUP BY endpoint_id
@@ -125,11 +125,21 @@ SELECT result FROM commands_done WHERE id = ?
 -- deliveries.command_put: Note a command as carried out.
 INSERT OR REPLACE INTO commands_done (id, result, done_at) VALUES (?, ?, ?)
 -- deliveries.stopped_put: Note an endpoint that stopped by itself.
-INSERT OR REPLACE INTO stopped (endpoint_id, reason, at) VALUES (?, ?, ?)
+INSERT OR REPLACE INTO stopped (endpoint_id, reason, at, gone, probe_at) VALUES (?, ?, ?, ?, ?)
 -- deliveries.stopped_drop: An endpoint was enabled again.
 DELETE FROM stopped WHERE endpoint_id = ?
 -- deliveries.stopped_all: Endpoints that stopped by themselves.
-SELECT endpoint_id, reason, at FROM stopped
+SELECT endpoint_id, reason, at, gone, probe_at FROM stopped
+-- deliveries.probe_at: When a stopped endpoint is tried next.
+UPDATE stopped SET probe_at = ? WHERE endpoint_id = ?
+-- deliveries.failing_all: Endpoints whose last attempt failed, and since when all did.
+SELECT endpoint_id, since FROM failing
+-- deliveries.failing_put: Note since when an endpoint fails.
+INSERT OR REPLACE INTO failing (endpoint_id, since) VALUES (?, ?)
+-- deliveries.failing_drop: An endpoint accepted again.
+DELETE FROM failing WHERE endpoint_id = ?
+-- deliveries.replaced: A dead letter was sent again.
+UPDATE deliveries SET replaced_by = ? WHERE number = ? AND state = 'dead'
 -- deliveries.attempts_trim: Forget old tries.
 DELETE FROM attempts WHERE id IN (SELECT id FROM attempts WHERE started_at < ? ORDER BY id LIMIT ?)
 -- control.version: The number of a counter.
@@ -178,24 +188,27 @@ SELECT receipt_id FROM repeats WHERE offset = ? ORDER BY receipt_id LIMIT ?
 SELECT id, source_id, received_at, proof, code, message, method, url, headers, coalesce(substr(body, 1, ?4), x'') FROM quarantine
 WHERE id < ?1 AND (?2 IS NULL OR source_id IN (SELECT value FROM json_each(?2))) ORDER BY id DESC LIMIT ?3
 -- views.deliveries: Deliveries before a number, newest first, filtered.
-SELECT number, state, lane, due_at, attempts, reason, body FROM deliveries
+SELECT number, state, lane, due_at, attempts, reason, body, arrived, replaced_by FROM deliveries
 WHERE number < ?1 AND (?2 IS NULL OR endpoint_id IN (SELECT value FROM json_each(?2))) AND (?3 IS NULL OR state = ?3)
 AND (?4 IS NULL OR event_id = ?4) ORDER BY number DESC LIMIT ?5
 -- views.delivery_time: When the first delivery from a number on was made.
 SELECT number, created_at FROM deliveries WHERE number >= ? ORDER BY number LIMIT 1
 -- views.deliveries_of: Deliveries of an event within a stretch of numbers.
-SELECT number, state, lane, due_at, attempts, reason, body FROM deliveries
+SELECT number, state, lane, due_at, attempts, reason, body, arrived, replaced_by FROM deliveries
 WHERE number BETWEEN ?1 AND ?2 AND event_id = ?3 ORDER BY number LIMIT ?4
 -- views.numbered: Deliveries by number.
-SELECT number, state, lane, due_at, attempts, reason, body FROM deliveries
+SELECT number, state, lane, due_at, attempts, reason, body, arrived, replaced_by FROM deliveries
 WHERE number IN (SELECT value FROM json_each(?)) ORDER BY number
 -- views.dead: Dead letters of some endpoints after a number.
-SELECT number, state, lane, due_at, attempts, reason, body FROM deliveries
+SELECT number, state, lane, due_at, attempts, reason, body, arrived, replaced_by FROM deliveries
 WHERE state = 'dead' AND (?1 IS NULL OR endpoint_id IN (SELECT value FROM json_each(?1))) AND number > ?2
 ORDER BY number LIMIT ?3
 -- views.dead_count: How many dead letters some endpoints have.
 SELECT count(*) FROM deliveries INDEXED BY deliveries_dead
 WHERE state = 'dead' AND (?1 IS NULL OR endpoint_id IN (SELECT value FROM json_each(?1)))
+-- views.dead_left: How many dead letters of some endpoints were not sent again.
+SELECT count(*) FROM deliveries INDEXED BY deliveries_dead
+WHERE state = 'dead' AND (?1 IS NULL OR endpoint_id IN (SELECT value FROM json_each(?1))) AND replaced_by IS NULL
 -- views.dead_by_endpoint: How many dead letters each endpoint has.
 SELECT endpoint_id, count(*) FROM deliveries INDEXED BY deliveries_dead WHERE state = 'dead' GROUP BY endpoint_id
 -- views.span_count: How many live deliveries were made for some endpoints in a span.

@@ -3,9 +3,12 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import apsw
 import msgspec
 
+from northbound.backends.sqlite.database import query
 from northbound.backends.sqlite.reader import from_micros, micros
+from northbound.logic.retry import may_have_arrived
 from northbound.model.delivery import (
     Attempt,
     Dead,
@@ -13,9 +16,11 @@ from northbound.model.delivery import (
     DeliveryState,
     Done,
     Failure,
+    HealthChange,
     Lane,
     NextStep,
     RetryAt,
+    Stop,
 )
 from northbound.model.room import Tally
 from northbound.model.wire import Response
@@ -54,7 +59,8 @@ def delivery_of(row: Sequence[Any]) -> Delivery:
         due_at=from_micros(row[3]),
         attempts=row[4],
         reason=row[5],
-        possible_duplicate=row[4] > 0,
+        possible_duplicate=routed.possible_duplicate or bool(row[7]),
+        replaced_by=row[8],
         view=msgspec.structs.replace(routed.view, words=routed.view.words.copy()),
     )
 
@@ -91,13 +97,38 @@ def settled_row(number: int, attempt: Attempt | None, step: NextStep, lane: Lane
     """Return what a delivery's row becomes by *step*."""
     at = attempt.exchange.started_at if attempt is not None else None
     stamp = micros(at) if at is not None else None
+    arrived = int(attempt is not None and may_have_arrived(attempt.exchange.outcome))
     match step:
         case Done():
-            return (DeliveryState.DELIVERED.value, lane.value, 0, attempts, None, stamp, number)
+            return (DeliveryState.DELIVERED.value, lane.value, 0, attempts, None, stamp, 0, number)
         case RetryAt(due_at=due_at, reason=reason):
-            return (DeliveryState.WAITING.value, lane.value, micros(due_at), attempts, reason, None, number)
+            return (DeliveryState.WAITING.value, lane.value, micros(due_at), attempts, reason, None, arrived, number)
         case Dead(reason=reason):
-            return (step.state.value, lane.value, 0, attempts, reason, stamp, number)
+            return (step.state.value, lane.value, 0, attempts, reason, stamp, arrived, number)
+
+
+def stop_row(stop: Stop) -> Row:
+    """Return the row of a stopped endpoint, less its id."""
+    probe_at = None if stop.probe_at is None else micros(stop.probe_at)
+    return (stop.reason, micros(stop.at), int(stop.is_gone), probe_at)
+
+
+def stop_of(row: Sequence[Any]) -> Stop:
+    """Return why an endpoint is stopped, from its row."""
+    _, reason, at, is_gone, probe_at = row
+    probe = None if probe_at is None else from_micros(probe_at)
+    return Stop(reason=reason, at=from_micros(at), is_gone=bool(is_gone), probe_at=probe)
+
+
+def write_health(cursor: apsw.Cursor, health: HealthChange) -> None:
+    """Store what outcomes say of their endpoints, within the caller's transaction."""
+    for endpoint_id, since in health.failing.items():
+        if since is None:
+            cursor.execute(query("deliveries.failing_drop"), (endpoint_id,))
+        else:
+            cursor.execute(query("deliveries.failing_put"), (endpoint_id, micros(since)))
+    for endpoint_id, probe_at in health.probes.items():
+        cursor.execute(query("deliveries.probe_at"), (micros(probe_at), endpoint_id))
 
 
 class Sums:

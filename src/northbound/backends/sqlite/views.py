@@ -13,21 +13,15 @@ import msgspec
 
 from northbound.backends.sqlite.database import open_reader, query
 from northbound.backends.sqlite.reader import from_micros, logged_of, micros, receipt_of
-from northbound.backends.sqlite.rows import delivery_of
-from northbound.model.delivery import Delivery, Exchange, Failure, FailureKind
+from northbound.backends.sqlite.rows import delivery_of, stop_of
+from northbound.model.delivery import Delivery, Exchange, Failure, FailureKind, Stop
 from northbound.model.errors import Overloaded, StoreFailed
+from northbound.model.figures import Backlog, LossCount
 from northbound.model.history import SessionFilter
 from northbound.model.log import Logged, Origin, Receipt
 from northbound.model.room import DayStats, Room, RoomDay
 from northbound.model.wire import Request, Response
-from northbound.ports import (
-    AttemptRow,
-    Backlog,
-    DeliveryFilter,
-    LossCount,
-    Position,
-    Quarantined,
-)
+from northbound.ports import AttemptRow, DeliveryFilter, Position, Quarantined
 
 READ_SECONDS = 5.0  # no reader may hold a write-ahead log open for longer
 CONNECTIONS = 3  # reads at once; a slow one must not hold up the short ones
@@ -216,10 +210,12 @@ class SqliteDeliveryReader:
         """Return dead letters above a number."""
         return _numbered(self._reads.rows("views.dead", _json(endpoint_ids), after, limit))
 
-    def count(self, endpoint_ids: Sequence[str] | None, span: tuple[datetime, datetime] | None) -> int:
+    def count(
+        self, endpoint_ids: Sequence[str] | None, span: tuple[datetime, datetime] | None, *, again: bool = True
+    ) -> int:
         """Return how many dead letters there are, or how many live deliveries were made in *span*."""
         if span is None:
-            return self._reads.row("views.dead_count", _json(endpoint_ids))[0]
+            return self._reads.row("views.dead_count" if again else "views.dead_left", _json(endpoint_ids))[0]
         since, until = span
         return self._reads.row("views.span_count", _json(endpoint_ids), micros(since), micros(until))[0]
 
@@ -355,9 +351,9 @@ class SqliteDeliveryReader:
         rows = self._reads.rows("deliveries.day_rooms", app_id, day)
         return [RoomDay(**dict(zip(names, row, strict=True))) for row in rows]
 
-    def stopped(self) -> dict[str, tuple[str, datetime]]:
-        """Return the endpoints that stopped by themselves: why and when."""
-        return {row[0]: (row[1], from_micros(row[2])) for row in self._reads.rows("deliveries.stopped_all")}
+    def stopped(self) -> dict[str, Stop]:
+        """Return the endpoints that stopped by themselves."""
+        return {row[0]: stop_of(row) for row in self._reads.rows("deliveries.stopped_all")}
 
 
 def _json(values: Sequence[Any] | None) -> str | None:

@@ -67,6 +67,8 @@ from northbound.model.wire import Key, KeyKind, Needs, Proof, Request, Response
 
 T = EventType
 
+EVENT_MAX = 256 * 1024  # bytes of one event on the bus (facts 3.4)
+
 STATE, MEMBER, OPERATE, STATISTIC = KINDS = (
     "aliyuncvc:MeetingEvent:MeetingStateEvent",
     "aliyuncvc:MeetingEvent:MemberStateEvent",
@@ -306,6 +308,11 @@ class AliyunCvc(Dialect):
         (view,) = views
         headers = (("content-type", "application/json; charset=utf-8"),)
         body = msgspec.json.format(bytes(view.words), indent=-1)
+        if len(body) > EVENT_MAX:
+            raise InvalidInput(
+                f"the event has {len(body)} bytes in this wire, which takes {EVENT_MAX}; it is not cut, and sending it "
+                "again does not help: send it in another dialect"
+            )
         return Request(method="POST", url=endpoint.url, headers=headers, body=body)
 
     def sign(self, request: Request, endpoint: Endpoint, now: datetime, entropy: bytes) -> Request:

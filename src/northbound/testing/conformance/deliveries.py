@@ -15,9 +15,11 @@ from northbound.model.delivery import (
     Exchange,
     Failure,
     FailureKind,
+    HealthChange,
     Lane,
     NextStep,
     RetryAt,
+    Stop,
     Verdict,
 )
 from northbound.model.wire import Request, Response
@@ -77,9 +79,24 @@ async def settling_says_what_became_of_it(one: Storage) -> None:
         found = _load(one, number)
         says = f"after {step}"
         expect((state, lane, attempts, reason), (found.state, found.lane, found.attempts, found.reason), says)
-        expect(attempts > 0, found.possible_duplicate, f"possible duplicate {says}")
+        expect(not isinstance(step, Done), found.possible_duplicate, f"possible duplicate {says}")
         if isinstance(step, RetryAt):
             expect(LATER, found.due_at, f"due {says}")
+
+
+async def what_never_arrived_is_no_duplicate(one: Storage) -> None:
+    """Only an attempt that may have arrived makes later ones possible duplicates, for good (D11)."""
+    refused = Failure(kind=FailureKind.CONNECT, message="refused")
+    retry = RetryAt(due_at=LATER, reason="failed")
+    (number,) = one.store.add([delivery(1)])
+
+    one.store.settle([(number, _attempt(1, refused), retry, Lane.LIVE, 1)])
+    expect(False, _load(one, number).possible_duplicate, "after a connection that was refused")
+    one.store.settle([(number, _attempt(2), retry, Lane.LIVE, 2)])
+    one.store.settle([(number, _attempt(3, refused), retry, Lane.LIVE, 3)])
+    expect(True, _load(one, number).possible_duplicate, "after a time-out in between")
+    one.store.settle([(number, _attempt(4), Done(), Lane.LIVE, 4)])
+    expect(True, _load(one, number).possible_duplicate, "when it is delivered after all")
 
 
 async def settling_again_moves_on(one: Storage) -> None:
@@ -142,22 +159,53 @@ async def a_command_is_carried_out_once(one: Storage) -> None:
 
 async def endpoints_stop_and_start(one: Storage) -> None:
     """An endpoint that stopped by itself is known as stopped until it is started again."""
-    one.store.stop_endpoint("ep_1", "410", NOW)
-    one.store.stop_endpoint("ep_2", "410", NOW)
+    gone, failing = Stop(reason="410", at=NOW), Stop(reason="503", at=NOW, is_gone=False, probe_at=LATER)
+    one.store.stop_endpoint("ep_1", gone)
+    one.store.stop_endpoint("ep_2", gone)
+    one.store.stop_endpoint("ep_4", failing)
+    one.store.settle([], HealthChange(probes={"ep_4": LATER + timedelta(minutes=5), "ep_5": LATER}))
     one.store.start_endpoint("ep_2")
     one.store.start_endpoint("ep_3")
 
     one.reopen()
 
-    expect({"ep_1": ("410", NOW)}, one.store.stopped(), "stopped endpoints")
+    probed = replace(failing, probe_at=LATER + timedelta(minutes=5))
+    expect({"ep_1": gone, "ep_4": probed}, one.store.stopped(), "stopped endpoints")
 
 
-def _attempt(number: int) -> Attempt:
+async def since_when_an_endpoint_fails_is_kept(one: Storage) -> None:
+    """It is stored with the outcomes that say so, and forgotten when one is accepted or somebody starts it."""
+    (number,) = one.store.add([delivery(1)])
+    row = (number, _attempt(1), RetryAt(due_at=LATER, reason="503"), Lane.LIVE, 1)
+    one.store.settle([row], HealthChange(failing={"ep_1": NOW, "ep_2": NOW, "ep_3": NOW}))
+    one.store.settle([], HealthChange(failing={"ep_2": None, "ep_9": None}))
+    one.store.start_endpoint("ep_3")
+
+    one.reopen()
+
+    expect({"ep_1": NOW}, one.store.failing(), "failing endpoints")
+
+
+async def a_dead_letter_knows_what_it_was_sent_again_as(one: Storage) -> None:
+    """Only dead letters are linked, and those that are linked are not found unless asked for."""
+    dead, delivered = one.store.add([delivery(1), delivery(2)])
+    _settle(one, dead, Dead(reason="gave up"), attempts=4)
+    _settle(one, delivered, Done(), attempts=1)
+
+    again = one.store.add([delivery(1, lane=Lane.REPLAY), delivery(2, lane=Lane.REPLAY)], replaces=[dead, delivered])
+    one.reopen()
+
+    expect((again[0], None), (_load(one, dead).replaced_by, _load(one, delivered).replaced_by), "links")
+    expect([], one.store.dead(None, 0, 9, again=False), "what is left to send again")
+    expect([dead], [number for number, _ in one.store.dead(None, 0, 9)], "dead letters")
+
+
+def _attempt(number: int, outcome: Failure | None = None) -> Attempt:
     answer = Response(status=503, headers=(("x", "y"),), body=b"\xff")
     failure = Failure(kind=FailureKind.TIMEOUT, message="5 s")
     exchange = Exchange(
         request=Request(method="POST", url="http://sink.test/", body=b"\x00"),
-        outcome=answer if number % 2 else failure,
+        outcome=outcome or (answer if number % 2 else failure),
         started_at=NOW,
         duration_ms=12,
         address="192.0.2.1",
@@ -186,10 +234,13 @@ LAWS = (
     a_delivery_comes_back_as_it_was_routed,
     what_waits_is_known_in_routing_order,
     settling_says_what_became_of_it,
+    what_never_arrived_is_no_duplicate,
     settling_again_moves_on,
     settling_the_unknown_changes_nothing,
     dead_letters_are_listed_by_page,
     a_span_holds_live_deliveries_only,
     a_command_is_carried_out_once,
     endpoints_stop_and_start,
+    since_when_an_endpoint_fails_is_kept,
+    a_dead_letter_knows_what_it_was_sent_again_as,
 )

@@ -37,10 +37,6 @@ class Store(RoomStore, DeliveryQueue, ReplayStore, AlarmStore, Protocol):
         """Return one delivery with what has become of it so far."""
         ...
 
-    def stopped(self) -> dict[str, tuple[str, datetime]]:
-        """Return the endpoints that stopped by themselves: why and when."""
-        ...
-
 
 class Searchable(History, HistoryStore, Protocol):
     """History with both its sides: searching and indexing."""

@@ -3,13 +3,15 @@
 from typing import Any
 
 from northbound.model.app import Endpoint
-from northbound.model.delivery import Delivery
-from northbound.model.errors import NotFound
+from northbound.model.delivery import Delivery, DeliveryState
+from northbound.model.errors import Conflict, NotFound
 from northbound.ports import DeliveryFilter
 from northbound.web.call import Answer, Call, not_found
+from northbound.web.resources.replays import enqueue
 from northbound.web.resources.showing import show_attempt, show_delivery
-from northbound.web.shapes.deliveries import AttemptShown, Count, DeadLetterCount, DeadLetterQuery, DeliveryQuery
+from northbound.web.shapes.deliveries import AttemptShown, Count, DeadLetterCount, DeadLetterQuery, DeliveryQuery, Skip
 from northbound.web.shapes.pages import NEWEST, Nothing, Page, page_of, read_number
+from northbound.web.shapes.setup import Accepted
 
 UNKNOWN = ""  # the dialect of an endpoint that was deleted: whatever any dialect calls a secret is masked
 
@@ -53,6 +55,33 @@ async def dead_count(call: Call[DeadLetterCount, Nothing]) -> Answer:
     """Count dead letters."""
     ids = call.endpoint_ids(call.query.endpoint_id)
     return Answer(content=Count(count=await call.read(call.hub.deliveries.count, ids, None)))
+
+
+async def skip(call: Call[Nothing, Skip]) -> Answer:
+    """Ask for a delivery that waits to be cancelled, so that its room goes on."""
+    reason = call.body.reason or "no reason was given"
+    return await _ask(call, {"do": "skip", "reason": reason})
+
+
+async def resend(call: Call[Nothing, Nothing]) -> Answer:
+    """Ask for a delivery that waits for its next attempt to be sent now."""
+    return await _ask(call, {"do": "resend"})
+
+
+async def _ask(call: Call[Any, Any], command: dict[str, Any]) -> Answer:
+    number, delivery, _ = await _own(call)
+    if delivery.state is not DeliveryState.WAITING:
+        raise Conflict(f"delivery {number} is {delivery.state.value}; what ended is sent again by a replay")
+    app_id = _app_of(call, delivery)
+    command_id = enqueue(call, command | {"number": number}, app_id)
+    return Answer(content=Accepted(command_id=command_id), status=202)
+
+
+def _app_of(call: Call[Any, Any], delivery: Delivery) -> str | None:
+    try:
+        return call.hub.objects.get(Endpoint, delivery.endpoint_id)[1].app_id
+    except NotFound:
+        return None
 
 
 async def _own(call: Call[Any, Any]) -> tuple[int, Delivery, str | None]:

@@ -11,6 +11,7 @@ from northbound.config import Config
 from northbound.dialects import dialect_named
 from northbound.dialects.base import Dialect
 from northbound.logic.addresses import AllowList, check_url
+from northbound.logic.authority import read_authorities
 from northbound.model.app import App, Endpoint, EndpointState, RetryPolicy, Subscription
 from northbound.model.errors import BlockedAddress, InvalidInput
 from northbound.model.wire import Key
@@ -64,6 +65,8 @@ async def create(call: Call[Nothing, NewEndpoint]) -> Answer:
         max_in_flight=given.max_in_flight,
         ignore_gone=given.ignore_gone,
         lane_hold=timedelta(seconds=given.lane_hold_seconds),
+        fails_hours=given.fails_hours,
+        ca_pem=_ca(given.ca_pem),
     )
     return _created(call.put(endpoint), endpoint)
 
@@ -108,7 +111,7 @@ def _changed(endpoint: Endpoint, given: EndpointChange, call: Call[Nothing, Endp
     config, dialect = call.hub.config, dialect_named(endpoint.dialect)
     changes: dict[str, Any] = {
         name: getattr(given, name)
-        for name in ("name", "options", "max_in_flight", "ignore_gone")
+        for name in ("name", "options", "max_in_flight", "ignore_gone", "fails_hours")
         if getattr(given, name) is not UNSET
     }
     if given.options is not UNSET:
@@ -124,6 +127,8 @@ def _changed(endpoint: Endpoint, given: EndpointChange, call: Call[Nothing, Endp
         changes["retry"] = _retry(given.retry, endpoint.retry, config)
     if given.public_url is not UNSET:
         changes["public_url"] = check_public_url(given.public_url)
+    if given.ca_pem is not UNSET:
+        changes["ca_pem"] = _ca(given.ca_pem)
     if given.lane_hold_seconds is not UNSET:
         changes["lane_hold"] = timedelta(seconds=given.lane_hold_seconds)
     return replace(endpoint, **changes)
@@ -204,6 +209,11 @@ def _target(url: str, config: Config) -> str:
     except ValueError:
         raise BlockedAddress("blocked address: the URL cannot be read", field="url") from None
     return full
+
+
+def _ca(pem: str) -> str:
+    read_authorities(pem)
+    return pem
 
 
 def _method(method: str, dialect: Dialect) -> str:

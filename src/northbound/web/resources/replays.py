@@ -58,6 +58,8 @@ def _command(call: Call[Nothing, ReplayWanted]) -> tuple[dict[str, Any], str | N
     ]
     if sum(ways) != 1:
         raise InvalidInput("choose one: delivery_numbers, a span (since, until), or all_failed", field="all_failed")
+    if wanted.again and not wanted.all_failed:
+        raise InvalidInput("again goes with all_failed; a span and numbers are sent again anyway", field="again")
     app_id = call.key.app_id
     if wanted.endpoint_id is not None:
         app_id = _app_of(call, wanted.endpoint_id)
@@ -69,7 +71,7 @@ def _command(call: Call[Nothing, ReplayWanted]) -> tuple[dict[str, Any], str | N
         if wanted.endpoint_id is None and app_id is not None:
             raise InvalidInput("this key is limited to one app: name an endpoint_id", field="endpoint_id")
         of_one = {} if wanted.endpoint_id is None else {"endpoint_id": wanted.endpoint_id}
-        return {"do": "replay", "all_failed": True, **of_one}, app_id
+        return {"do": "replay", "all_failed": True, "again": wanted.again, **of_one}, app_id
     return _span(call), app_id
 
 
@@ -100,4 +102,5 @@ async def _count(call: Call[Nothing, ReplayWanted], body: dict[str, Any]) -> int
             not_found("delivery", str(missing[0]))
         return len(seen)
     ids = None if "endpoint_id" not in body else (str(body["endpoint_id"]),)
-    return await call.read(view.count, ids, None if "since" not in body else (body["since"], body["until"]))
+    span = None if "since" not in body else (body["since"], body["until"])
+    return await call.read(view.count, ids, span, again=bool(body.get("again", True)))

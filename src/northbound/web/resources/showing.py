@@ -3,16 +3,16 @@
 from base64 import b64encode
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
 from northbound.dialects import all_dialects
+from northbound.logic.authority import read_authorities
 from northbound.logic.mask import masked
 from northbound.logic.retry import diagnosis
-from northbound.model.app import App, Endpoint, RetryPolicy, RoomList, Source, Subscription
-from northbound.model.delivery import Delivery, DeliveryState, Failure
+from northbound.model.app import App, Endpoint, EndpointState, RetryPolicy, RoomList, Source, Subscription
+from northbound.model.delivery import Delivery, DeliveryState, Failure, Stop
 from northbound.model.log import Logged, Receipt, room_key
 from northbound.model.room import Room
 from northbound.model.wire import Request, Response
@@ -99,7 +99,7 @@ def show_room_list(one: RoomList) -> RoomListShown:
 
 
 def show_endpoint(
-    revision: int, endpoint: Endpoint, stopped: Mapping[str, tuple[str, Any]], *, reveal: bool = False
+    revision: int, endpoint: Endpoint, stopped: Mapping[str, Stop], *, reveal: bool = False
 ) -> EndpointShown:
     """Show an endpoint."""
     halt = stopped.get(endpoint.id)
@@ -126,10 +126,19 @@ def show_endpoint(
         body=BodyShown(**msgspec.structs.asdict(endpoint.body)),
         dead_letter_bus=endpoint.dead_letter_bus,
         stops_when_dead=endpoint.stops_when_dead,
-        state=endpoint.state,
+        fails_hours=endpoint.fails_hours,
+        ca=read_authorities(endpoint.ca_pem),
+        state=_state(endpoint, halt),
         revision=revision,
-        stopped=Stopped(reason=halt[0], at=halt[1]) if halt is not None else None,
+        stopped=Stopped(reason=halt.reason, at=halt.at, probe_at=halt.probe_at) if halt is not None else None,
     )
+
+
+def _state(endpoint: Endpoint, halt: Stop | None) -> EndpointState:
+    """Return the state in force: what is enabled may have stopped by itself."""
+    if halt is None or endpoint.state is not EndpointState.ENABLED:
+        return endpoint.state
+    return EndpointState.GONE if halt.is_gone else EndpointState.FAILING
 
 
 def show_retry(policy: RetryPolicy) -> RetryShown:
@@ -271,6 +280,7 @@ def show_delivery(number: int, delivery: Delivery, dialect: str | None = None) -
         seq=delivery.seq,
         prev=delivery.prev,
         possible_duplicate=delivery.possible_duplicate,
+        replaced_by=delivery.replaced_by,
         lost=list(delivery.view.lost),
         invented=list(delivery.view.invented),
     )

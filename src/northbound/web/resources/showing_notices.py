@@ -62,7 +62,7 @@ async def show_paths(call: Call[Any, Any], settings: NoticeSettings) -> list[Pat
             url=one.url,
             endpoint_id=one.id,
             state=one.state.value,
-            stopped=stopped[one.id][0] if one.id in stopped else None,
+            stopped=stopped[one.id].reason if one.id in stopped else None,
             accepted=None if sent is None else counts.get((one.id, "accepted"), 0),
             failed=None if sent is None else counts.get((one.id, "retry"), 0) + counts.get((one.id, "dead"), 0),
             waiting=waiting.get(one.id, 0),

@@ -10,8 +10,8 @@ from northbound.dialects.base import Option
 from northbound.logic.stats import Dispute
 from northbound.model.delivery import DeliveryState, FailureKind
 from northbound.model.event import Counts
+from northbound.model.figures import LossCount
 from northbound.model.room import RoomDay
-from northbound.ports import LossCount
 from northbound.web.shapes.events import RequestShown
 from northbound.web.shapes.pages import Paging
 from northbound.web.shapes.setup import Given, Identity, Moment, RetryShown
@@ -71,14 +71,24 @@ class AttemptShown(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReplayWanted(Given, frozen=True, kw_only=True):
-    """What to send again: by number, of a span of one endpoint, or all dead letters; `dry_run` only counts."""
+    """What to send again: by number, of a span of one endpoint, or all dead letters; `dry_run` only counts.
+
+    A dead letter that was sent again is left out of all dead letters, unless `again` asks for it.
+    """
 
     endpoint_id: Identity | None = None
     delivery_numbers: Annotated[list[Number], Meta(min_length=1, max_length=10_000)] | None = None
     since: Moment | None = None
     until: Moment | None = None
     all_failed: bool = False
+    again: bool = False
     dry_run: bool = True
+
+
+class Skip(Given, frozen=True, kw_only=True):
+    """Why a delivery is skipped: kept as its reason."""
+
+    reason: Annotated[str, Meta(max_length=500)] = ""
 
 
 class ReplayAnswer(msgspec.Struct, frozen=True, kw_only=True):

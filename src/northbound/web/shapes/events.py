@@ -100,7 +100,11 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeliveryShown(msgspec.Struct, frozen=True, kw_only=True):
-    """One event on its way to one endpoint; `lost` and `invented` are what that wire cannot say or requires."""
+    """One event on its way to one endpoint; `lost` and `invented` are what that wire cannot say or requires.
+
+    `possible_duplicate`: an attempt before the last may have arrived. `replaced_by`: the number of the delivery that
+    sent this dead letter again.
+    """
 
     number: int
     id: str
@@ -120,6 +124,7 @@ class DeliveryShown(msgspec.Struct, frozen=True, kw_only=True):
     seq: int
     prev: int | None
     possible_duplicate: bool
+    replaced_by: int | None
     lost: list[str]
     invented: list[str]
     words: msgspec.Raw | UnsetType = UNSET

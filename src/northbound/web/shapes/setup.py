@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from northbound.logic.authority import Authority
 from northbound.model.account import Maker
 from northbound.model.app import BodyForm, EndpointState, RetryStrategy
 from northbound.model.wire import KeyKind
@@ -212,6 +213,8 @@ class RetryShown(msgspec.Struct, frozen=True, kw_only=True):
 
 
 InFlight = Annotated[int, Meta(ge=1, le=512)]
+FailsHours = Annotated[float, Meta(ge=0, le=8_760, description="0: never stopped for failing")]
+Pem = Annotated[str, Meta(max_length=65_536, description="PEM certificates instead of the public authorities")]
 LaneHold = Annotated[float, Meta(ge=0, le=86_400)]
 
 
@@ -230,6 +233,8 @@ class NewEndpoint(Given, frozen=True, kw_only=True):
     ignore_gone: bool = False
     public_url: Url = ""
     lane_hold_seconds: LaneHold = 600.0
+    fails_hours: FailsHours | None = None
+    ca_pem: Pem = ""
 
 
 class EndpointChange(Given, frozen=True, kw_only=True):
@@ -245,13 +250,16 @@ class EndpointChange(Given, frozen=True, kw_only=True):
     ignore_gone: bool | UnsetType = UNSET
     public_url: Url | UnsetType = UNSET
     lane_hold_seconds: LaneHold | UnsetType = UNSET
+    fails_hours: FailsHours | UnsetType | None = UNSET
+    ca_pem: Pem | UnsetType = UNSET
 
 
 class Stopped(msgspec.Struct, frozen=True, kw_only=True):
-    """Why an endpoint stopped by itself."""
+    """Why and since when an endpoint is stopped by itself, and when it is tried next; null: it is not."""
 
     reason: str
     at: datetime
+    probe_at: datetime | None = None
 
 
 class BodyShown(msgspec.Struct, frozen=True, kw_only=True):
@@ -267,6 +275,7 @@ class EndpointShown(msgspec.Struct, frozen=True, kw_only=True):
 
     `path` is 1 or 2 where a receiver is sent everything on two paths, else 0.
     `body`, `dead_letter_bus` and `stops_when_dead` are what a rule's target asked for.
+    `fails_hours` null: the setting endpoint_fails_hours holds. `ca`: private authorities, none: the public ones hold.
     """
 
     id: str
@@ -288,6 +297,8 @@ class EndpointShown(msgspec.Struct, frozen=True, kw_only=True):
     body: BodyShown
     dead_letter_bus: str
     stops_when_dead: bool
+    fails_hours: float | None
+    ca: list[Authority]
     state: EndpointState
     revision: int
     stopped: Stopped | None = None

@@ -1,182 +1,20 @@
-"""What the stages need from outside: small protocols, values in, values out. Backends fulfil them, fakes too."""
+"""What the web process asks of the storages: reads are bounded in rows and time."""
 
-from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Protocol
 
 import msgspec
 
 from northbound.model.account import Once
 from northbound.model.alarm import Alarm, AlarmFilter, AlarmPlace
-from northbound.model.app import ApiKey, Registry
-from northbound.model.delivery import Attempt, Delivery, DeliveryState, Exchange, Lane, NextStep
-from northbound.model.event import Event
+from northbound.model.app import ApiKey
+from northbound.model.delivery import Delivery, DeliveryState, Exchange, Stop
 from northbound.model.figures import Backlog, LossCount
 from northbound.model.history import HistoryHit, HistoryQuery, SessionFilter
-from northbound.model.log import Appended, Logged, Receipt
+from northbound.model.log import Logged, Receipt
 from northbound.model.registry import Drop, Kind, Object, Put
-from northbound.model.room import DayStats, Memory, Room, RoomDay, Tally
-from northbound.model.wire import Request
-
-
-class Clock(Protocol):
-    """The only way to know the time."""
-
-    def now(self) -> datetime:
-        """Return the time as aware UTC."""
-        ...
-
-    def monotonic(self) -> float:
-        """Return seconds that never go backwards."""
-        ...
-
-
-class Entropy(Protocol):
-    """The only way to roll dice."""
-
-    def bytes(self, count: int) -> bytes:
-        """Return *count* unpredictable bytes."""
-        ...
-
-    def fraction(self) -> float:
-        """Return a number in [0, 1)."""
-        ...
-
-
-class Wake(Protocol):
-    """A doorbell: it may be lost, so whoever waits also polls."""
-
-    def ring(self) -> None:
-        """Tell the followers that there is more."""
-        ...
-
-    async def wait(self, at_most: timedelta) -> None:
-        """Return when rung, or after *at_most*."""
-        ...
-
-
-class EventLog(Protocol):
-    """The one writer of the log. When a call returns, it is on disk; when it raises, nothing of it is."""
-
-    async def append(self, receipt: Receipt, events: Sequence[Event]) -> Appended:
-        """Store *receipt* with its *events*, dropping those whose dedupe key is known; raise `StoreFailed`."""
-        ...
-
-    async def conclude(self, entries: Sequence[Logged]) -> int:
-        """Store derived *entries* under the ids they have; known ids are dropped; return how many were new."""
-        ...
-
-    async def quarantine(self, receipt: Receipt, code: str, message: str) -> None:
-        """Keep a request that is not taken into the log, bounded per source; the oldest samples make room."""
-        ...
-
-
-class LogReader(Protocol):
-    """The log from the other processes; every read is bounded and short."""
-
-    def read(self, after: int, limit: int) -> list[Logged]:
-        """Return up to *limit* entries with an offset above *after*, in order."""
-        ...
-
-    def head(self) -> int:
-        """Return the largest readable offset, -1 when empty."""
-        ...
-
-
-class RoomStore(Protocol):
-    """Rooms, source memories and the routing cursor; one writer."""
-
-    def cursor(self) -> int:
-        """Return the offset of the newest entry whose consequences are stored."""
-        ...
-
-    def room(self, key: str) -> Room | None:
-        """Return the newest instance of the room, from memory or disk."""
-        ...
-
-    def memory(self, key: str) -> Memory:
-        """Return what derivation remembers of a source."""
-        ...
-
-    def last_sent(self, endpoint_id: str, key: str) -> int | None:
-        """Return the last place of a room's log that the endpoint was sent (law 5)."""
-        ...
-
-    def commit(
-        self,
-        *,
-        cursor: int,
-        rooms: dict[str, Room],
-        memories: dict[str, Memory],
-        deliveries: Sequence[Delivery],
-        tallies: Sequence[tuple[str, Tally]],
-        losses: Sequence[tuple[str, str, str, str]],
-        past: Sequence[tuple[str, Room]],
-    ) -> list[int]:
-        """Store it all in one transaction, *cursor* with what it led to; return the numbers of *deliveries*.
-
-        *tallies* are by app id, *losses* (endpoint id, kind, what, event type), *past* room instances that are over.
-        """
-        ...
-
-
-class Waiting(msgspec.Struct, frozen=True, kw_only=True):
-    """What the scheduler must know of a delivery that waits."""
-
-    number: int
-    endpoint_id: str
-    order_key: str
-    lane: Lane
-    due_at: datetime
-    created_at: datetime
-    attempts: int
-
-
-class DeliveryQueue(Protocol):
-    """Deliveries on their way, attempts and dead letters; same writer and database as the rooms."""
-
-    def waiting(self) -> list[Waiting]:
-        """Return all that wait, in the order they were routed."""
-        ...
-
-    def load(self, number: int) -> Delivery | None:
-        """Return one delivery with what has become of it so far."""
-        ...
-
-    def settle(self, outcomes: Sequence[tuple[int, Attempt | None, NextStep, Lane, int]]) -> None:
-        """Store each (number, attempt, next step, lane from now on, attempts so far) in one transaction."""
-        ...
-
-    def stop_endpoint(self, endpoint_id: str, reason: str, now: datetime) -> None:
-        """Note that an endpoint stopped by itself (410)."""
-        ...
-
-
-class RegistryReader(Protocol):
-    """What is set up, by version."""
-
-    def version(self) -> int:
-        """Return the current version, cheaply."""
-        ...
-
-    def load(self) -> Registry:
-        """Return everything that is set up."""
-        ...
-
-
-class Sender(Protocol):
-    """The one guarded way out."""
-
-    def submit(self, request: Request, *, deadline: timedelta, on_done: Callable[[Exchange], None]) -> None:
-        """Send *request*; call *on_done* in the loop's thread with how it ended, whatever happens."""
-        ...
-
-    async def send(self, request: Request, *, deadline: timedelta) -> Exchange:
-        """Send *request* and return how it ended."""
-        ...
-
-
-# --- what the web process asks of the storages: reads are bounded in rows and time ----------------------------------
+from northbound.model.room import DayStats, Room, RoomDay
 
 
 class ObjectStore(Protocol):
@@ -352,8 +190,13 @@ class DeliveryView(Protocol):
         """Return dead letters above a number."""
         ...
 
-    def count(self, endpoint_ids: Sequence[str] | None, span: tuple[datetime, datetime] | None) -> int:
-        """Return how many dead letters there are, or how many live deliveries were made in *span*."""
+    def count(
+        self, endpoint_ids: Sequence[str] | None, span: tuple[datetime, datetime] | None, *, again: bool = True
+    ) -> int:
+        """Return how many dead letters there are, or how many live deliveries were made in *span*.
+
+        Without *again* those dead letters that were not sent again.
+        """
         ...
 
     def command_result(self, command_id: str) -> Any | None:
@@ -439,8 +282,8 @@ class FigureView(Protocol):
         """Return the figures of each room of the day."""
         ...
 
-    def stopped(self) -> dict[str, tuple[str, datetime]]:
-        """Return the endpoints that stopped by themselves: why and when."""
+    def stopped(self) -> dict[str, Stop]:
+        """Return the endpoints that stopped by themselves."""
         ...
 
 
