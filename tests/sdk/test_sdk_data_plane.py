@@ -145,6 +145,35 @@ def test_events_are_put_in_every_form(record: Record, plane: Plane) -> None:
     assert (row.result, caught.value.code) == ("ok", "EventIdConflict")
 
 
+def test_event_sources_are_registered(record: Record, plane: Plane) -> None:
+    named = {"EventBusName": "default", "EventSourceName": "shop"}
+    webhook = {"Type": "HTTP&HTTPS", "Method": ["POST"], "SecurityConfig": "none"}
+    with record("v2/createEventSource", **SDK):
+        made = plane.call("create_event_source", "CreateEventSourceRequest", SourceHttpEventParameters=webhook, **named)
+        assert made["EventSourceARN"].endswith("eventbus/default/eventsource/shop")
+    with record("v2/updateEventSource", **SDK):
+        plane.call("update_event_source", "UpdateEventSourceRequest", Description="说明", **named)
+    with record("v2/listUserDefinedEventSources", **SDK):
+        asked = {"EventBusName": "default"}
+        (found,) = plane.call("list_user_defined_event_sources", "ListUserDefinedRequest", **asked)["EventSources"]
+        assert (found["Name"], found["Description"], found["ARN"]) == ("shop", "说明", made["EventSourceARN"])
+        assert found["SourceHttpEventResponse"]["PublicWebHookUrl"][0].startswith("http://")
+    with record("v2/listAliyunOfficialEventSources", **SDK):
+        (found,) = plane.call("list_aliyun_official_event_sources", "ListAliyunOfficialRequest")["EventSourceList"]
+        assert (found["Name"], len(found["EventTypes"])) == ("acs.aliyuncvc", 8)
+    with record("v2/createEventSource", case="another product's queue", **SDK) as row:
+        queue = {"QueueName": "q", "RegionId": "cn-hangzhou", "IsBase64Decode": True}
+        asked = named | {"EventSourceName": "queue", "SourceMNSParameters": queue}
+        with pytest.raises(Refused) as caught:
+            plane.call("create_event_source", "CreateEventSourceRequest", **asked)
+        row.result = caught.value.code
+        assert row.result == "EventSourceTypeInvalid"
+    with record("v2/deleteEventSource", **SDK):
+        plane.call("delete_event_source", "DeleteEventSourceRequest", **named)
+        listed = plane.call("list_user_defined_event_sources", "ListUserDefinedRequest", EventBusName="default")
+        assert listed["EventSources"] == []
+
+
 # --- refusals --------------------------------------------------------------------------------------------------------
 
 
@@ -337,3 +366,63 @@ def test_what_is_put_arrives_at_the_target_signed(record: Record, plane: Plane, 
         headers = {key.lower(): value for key, value in arrived.request.headers}
         signed = independent.Signed(receiver.url(name), headers, arrived.request.body, [certificate], {})
         assert independent.aliyun_cvc(signed)
+
+
+def test_a_trace_tells_each_step_and_why_none(record: Record, plane: Plane, receiver: Receiver) -> None:
+    """Received, matched by which rule or why by none, each attempt with its time; by both ids of the event."""
+    name, hub = f"aliyun_cvc-trace{next(NUMBERS)}", plane.customer.hub
+    receiver.fail(name, 500, times=1)
+    for rule, pattern in (("hit", PATTERN), ("miss", '{"data":{"n":[9]}}')):
+        given = {"FilterPattern": pattern, "Targets": [target(receiver, name if rule == "hit" else "aliyun_cvc-no")]}
+        plane.call("create_rule", "CreateRuleRequest", EventBusName="default", RuleName=rule, **given)
+    plane.call("create_rule", "CreateRuleRequest", EventBusName="default", RuleName="off", Status="DISABLE",
+               FilterPattern="{}", Targets=[target(receiver, name)])  # fmt: skip
+    time.sleep(0.4)
+    wanted = event()
+    place = plane.put(wanted, event(type="other:x"))["EntryList"][0]["TraceId"]
+    wait_until(lambda: receiver.accepted(name), 30, lambda: f"the event\n{hub.tail()}")
+    hub.wait_idle()
+    on = {"EventBusName": "default"}
+
+    with record("queryEventTraces", **SDK):
+        for identity in (wanted["id"], place):
+            told = plane.call("query_event_traces", "QueryEventTracesRequest", EventId=identity, **on)["EventTraceList"]
+            assert [one["Action"] for one in told] == ["PutEvent", "FilterEvent", "PushEvent", "PushEvent"]
+            assert [one.get("NotifyStatus") for one in told[2:]] == ["FAILED", "SUCCESS"]
+            assert {one["RuleName"] for one in told[1:]} == {"hit"}
+            assert told[3]["Endpoint"] == receiver.url(name)
+            assert told[0]["ReceivedTime"] <= told[2]["NotifyTime"] <= told[3]["NotifyTime"]
+    with record("queryEventByEventId", **SDK):
+        asked = {"EventId": wanted["id"], "EventSource": "acs.demo"}
+        (found,) = plane.call("query_event_by_event_id", "QueryEventByEventIdRequest", **asked, **on)["TracedEvents"]
+        assert (found["EventId"], found["EventType"]) == (wanted["id"], "demo:order")
+    with record("queryEventsByPeriod", **SDK):
+        now = int(time.time() * 1000)
+        asked = {"StartTime": now - 600_000, "EndTime": now + 600_000, **on}
+
+        def listed(**more: Any) -> list[str]:
+            found = plane.call("query_events_by_period", "QueryEventsByPeriodRequest", **asked, **more)["TracedEvents"]
+            return [one["EventType"] for one in found]
+
+        wait_until(lambda: len(listed()) == 2, 20, "both events to be searchable")
+        assert listed() == ["other:x", "demo:order"]
+        assert listed(EventType="demo:order") == listed(MatchedRule="hit") == ["demo:order"]
+        assert listed(EventSource="elsewhere") == []
+        first = plane.call("query_events_by_period", "QueryEventsByPeriodRequest", Limit=1, **asked)
+        assert listed(Limit=1, NextToken=first["NextToken"]) == ["demo:order"]
+    with record("queryEventsByEventIds", **SDK):
+        found = plane.call("query_events", "QueryEventsRequest", EventIds=[wanted["id"], "nobody"], **on)["EventMap"]
+        assert json.loads(found[wanted["id"]])["data"] == {"n": 1}
+
+    status, trace = hub.api("GET", f"/api/v1/events/{place}/trace")
+    assert status == 200
+    outcomes = {one["name"]: one["outcome"] for one in trace["rules"]}
+    assert outcomes == {"hit": "sent", "miss": "not_matched", "off": "disabled"}
+    (missed,) = next(one["findings"] for one in trace["rules"] if one["name"] == "miss")
+    assert (missed["path"], missed["has"], missed["matched"]) == ("$.data.n", "1", False)
+    (sent_on,) = trace["deliveries"]
+    assert [one["accepted"] for one in sent_on["attempts"]] == [False, True]
+    assert sent_on["ended_ms"] >= sum(one["waited_ms"] + one["took_ms"] for one in sent_on["attempts"]) - 5
+    assert (sent_on["lane"], sent_on["state"]) == ("loose", "delivered")
+    stranger = hub.api("GET", "/api/v1/events/ev_0000000000_000000000000/trace")
+    assert stranger[0] == 404

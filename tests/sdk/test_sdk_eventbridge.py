@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from e2e.hub import SEEN_SECONDS, Hub
 from e2e.objects import now
-from e2e.receiver import Receiver
+from e2e.receiver import Receiver, wait_until
 from e2e.vendors import avd
 from independent_signatures import Signed, aliyun_cvc
 from northbound.model.account import Account
@@ -513,3 +513,29 @@ def test_a_sources_webhook_puts_events_on_its_bus(customer: Customer, receiver: 
     (arrived,) = receiver.wait_for(name, 1)
 
     assert json.loads(arrived.request.body) == event
+
+
+@pytest.mark.parametrize("signature", SIGNATURES)
+def test_an_event_that_was_put_is_found_and_traced(record: Record, customer: Customer, signature: str) -> None:
+    client, row = eventbridge(customer, signature), {"sdk": EVENTBRIDGE, "signature": signature}
+    now, on = int(time.time() * 1000), {"event_bus_name": "default"}
+    words = {"Id": f"traced-{signature}", "Source": "acs.demo", "SpecVersion": "1.0", "Type": "demo:x", "Data": {}}
+    event = m.PutEventsRequestEventList().from_map(words)
+    put = client.put_events(m.PutEventsRequest(event_list=[event], **on)).body.data.entry_list[0]
+
+    with record("QueryEventTraces", **row):
+        for identity in (put.event_id, put.trace_id):
+            (step,) = client.query_event_traces(m.QueryEventTracesRequest(event_id=identity, **on)).body.data
+            assert (step.action, step.event_id, step.event_source) == ("PutEvent", words["Id"], "acs.demo")
+    with record("QueryTracedEventByEventId", **row):
+        asked = m.QueryTracedEventByEventIdRequest(event_id=words["Id"], event_source="acs.demo", **on)
+        (found,) = client.query_traced_event_by_event_id(asked).body.data[0].events
+        assert (found.event_id, found.event_type) == (words["Id"], "demo:x")
+    with record("QueryEvent", **row):
+        asked = m.QueryEventRequest(event_id=words["Id"], event_source="acs.demo", **on)
+        assert client.query_event(asked).body.data["aliyunaccountid"] == customer.account_id
+    with record("QueryTracedEvents", **row):
+        asked = m.QueryTracedEventsRequest(start_time=now - 600_000, end_time=now + 600_000, event_type="demo:x", **on)
+        wait_until(lambda: client.query_traced_events(asked).body.data.events, 20, "the event to be searchable")
+        (found,) = client.query_traced_events(asked).body.data.events
+        assert (found.event_id, found.event_bus_name) == (words["Id"], "default")

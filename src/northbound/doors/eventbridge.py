@@ -144,11 +144,11 @@ class Given:
             raise _not_json(error.message) from None
         if not isinstance(given, dict):
             raise _not_json("the body is a JSON object of the action's parameters")
-        self._given: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        self.given: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
 
     def text(self, name: str, default: str | None = None) -> str:
         """Return a text; without *default* it is mandatory."""
-        value = self._given.get(name, "")
+        value = self.given.get(name, "")
         if not isinstance(value, str):
             raise _not_json(f"{name} is a text")
         if not value and default is None:
@@ -157,11 +157,11 @@ class Given:
 
     def text_if_given(self, name: str) -> str | None:
         """Return a text, None when it was left out."""
-        return self.text(name) if self._given.get(name) else None
+        return self.text(name) if self.given.get(name) else None
 
     def number(self, name: str, default: int) -> int:
         """Return a whole number, also one in text."""
-        value = self._given.get(name, default)
+        value = self.given.get(name, default)
         if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 19:
             return int(value)
         if isinstance(value, bool) or not isinstance(value, int) or not -(1 << 62) < value < 1 << 62:
@@ -170,15 +170,22 @@ class Given:
 
     def texts(self, name: str, most: int) -> list[str]:
         """Return a list of at most *most* texts, which is mandatory."""
-        value = self._given.get(name)
+        value = self.given.get(name)
         if not isinstance(value, list) or not all(isinstance(one, str) for one in value) or len(value) > most:
             raise _not_json(f"{name} is a list of at most {most} texts")
         return value
 
+    def struct(self, name: str, kind: type[One]) -> One | None:
+        """Return a struct, None when it was left out."""
+        try:
+            return msgspec.convert(self.given[name], kind) if self.given.get(name) else None
+        except msgspec.ValidationError as error:
+            raise _not_json(f"{name}: {str(error)[:200]}") from None
+
     def listed(self, name: str, kind: type[One]) -> list[One]:
         """Return a list of structs; without one an empty list."""
         try:
-            return msgspec.convert(self._given.get(name, []), list[kind])
+            return msgspec.convert(self.given.get(name, []), list[kind])
         except msgspec.ValidationError as error:
             raise _not_json(f"{name}: {str(error)[:200]}") from None
 

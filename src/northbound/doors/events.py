@@ -230,6 +230,11 @@ def put_key(event_id: str, source: str) -> str:
     return f"{event_id}|{source}"
 
 
+def put_keys(event_id: str) -> tuple[str, str]:
+    """Return the range of keys that events of this id have: from the first up to below the second."""
+    return put_key(event_id, ""), f"{event_id}{chr(ord('|') + 1)}"
+
+
 def source_of(words: Mapping[str, msgspec.Raw]) -> str:
     """Return an event's source."""
     return _text(words.get("source")) or ""

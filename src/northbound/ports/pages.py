@@ -109,7 +109,7 @@ class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
-class LogView(Protocol):
+class LogView(LogReader, Protocol):
     """The log as pages read it."""
 
     def find(self, event_id: str) -> Logged | None:
@@ -120,16 +120,12 @@ class LogView(Protocol):
         """Return the entry at *offset*."""
         ...
 
-    def read(self, after: int, limit: int) -> list[Logged]:
-        """Return up to *limit* entries with an offset above *after*, in order."""
-        ...
-
-    def head(self) -> int:
-        """Return the largest readable offset, -1 when empty."""
-        ...
-
     def conclusions(self, logged: Logged) -> list[str]:
         """Return the ids of what was derived from the entry."""
+        ...
+
+    def keyed(self, source_id: str, first: str, last: str, limit: int) -> list[Logged]:
+        """Return entries of a source whose dedupe keys are from *first* up to below *last*, while they are known."""
         ...
 
     def receipts(self, logged: Logged) -> list[tuple[int, Receipt]]:

@@ -26,6 +26,7 @@ from northbound.web.resources import (
     sources,
     subscriptions,
     system,
+    traces,
     verifying,
 )
 from northbound.web.shapes import accounts as c
@@ -38,6 +39,7 @@ from northbound.web.shapes import notices as n
 from northbound.web.shapes import polls as p
 from northbound.web.shapes import servers as w
 from northbound.web.shapes import setup as s
+from northbound.web.shapes import traces as t
 from northbound.web.shapes.pages import Nothing, Page, Paging
 
 BASE = "/api/v1"
@@ -334,6 +336,9 @@ _EVENTS = (
          "实时事件流（SSE）", query=e.StreamQuery, media_type="text/event-stream"),
     _get("get_event", "/events/{id}", events.shown, e.EventDetail,
          "Show an event with its request, repeats and deliveries", "查看事件及其原始请求、重复与投递"),
+    _get("trace_event", "/events/{id}/trace", traces.shown, t.Trace,
+         "Trace an event: received, matched by which rule or why by none, each attempt with its time",
+         "追踪事件：接收、命中哪条规则或为何未命中、每次投递尝试及耗时"),
     _get("translate_event", "/events/{id}/views/{dialect}", events.translated, e.Translation,
          "Say an event in a dialect's words, with losses and inventions", "以某方言表述事件，列出丢失与补造的字段"),
     _get("list_quarantine", "/quarantine", events.quarantined, Page[e.QuarantineShown],

@@ -182,6 +182,8 @@ SELECT body FROM commands WHERE id = ?
 SELECT offset FROM seen WHERE source_id = ? AND key = ?
 -- events.derived_of: What was derived from an entry.
 SELECT key FROM seen WHERE source_id = ?1 AND key > ?2 AND key < ?3 LIMIT ?4
+-- events.keyed: Entries of a source whose remembered key is in a range.
+SELECT offset FROM seen WHERE source_id = ?1 AND key >= ?2 AND key < ?3 LIMIT ?4
 -- events.receipts_of: Requests that brought or repeated an entry.
 SELECT receipt_id FROM repeats WHERE offset = ? ORDER BY receipt_id LIMIT ?
 -- events.quarantine_of: The newest refused requests of some sources before an id, bodies cut.

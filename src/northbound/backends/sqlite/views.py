@@ -137,6 +137,11 @@ class SqliteLogView:
         ids = [key.removeprefix("derived|") for (key,) in rows]
         return sorted(ids, key=lambda one: (len(one), one))
 
+    def keyed(self, source_id: str, first: str, last: str, limit: int) -> list[Logged]:
+        """Return entries of a source whose dedupe keys are from *first* up to below *last*, while they are known."""
+        rows = self._reads.rows("events.keyed", source_id, first, last, limit)
+        return [logged for (offset,) in rows if (logged := self.at(offset)) is not None]
+
     def receipts(self, logged: Logged) -> list[tuple[int, Receipt]]:
         """Return the request that brought the entry, then those that repeated it."""
         rows = self._reads.rows("events.receipts_of", logged.offset, RECEIPTS_SHOWN)

@@ -20,7 +20,7 @@ from northbound.doors.throttle import Allowance
 from northbound.logic.route import DEFAULT_BUS
 from northbound.model.account import Account, Bus
 from northbound.model.wire import Proof
-from northbound.web.doors import buses, event_sources, putting, rules
+from northbound.web.doors import buses, event_sources, putting, rules, tracing
 from northbound.web.doors.buses import Listed
 from northbound.web.doors.calling import ANSWERS, Action, Caller
 from northbound.web.doors.customer import Customer
@@ -34,6 +34,7 @@ TEXT_LONGEST: Final = 256 * 1024
 EVENTS_LONGEST: Final = LONG_VALUES["EventList"]
 PATTERN_LONGEST: Final = 16 * 1024
 TOKEN_LONGEST: Final = 256
+TIME_MOST: Final = 10**15  # Unix milliseconds
 
 
 def succeeded(answers: ANSWERS) -> ANSWERS:
@@ -209,6 +210,48 @@ async def put_events(caller: Caller) -> ANSWERS:
     return {"Data": putting.put_answer(entries)}
 
 
+async def query_event_traces(caller: Caller) -> ANSWERS:
+    """Tell an event's steps: put, filtered, pushed."""
+    given = caller.parameters
+    return {"Data": await tracing.event_traces(_by(caller), given.text("EventBusName"), given.text("EventId"))}
+
+
+async def query_traced_events(caller: Caller) -> ANSWERS:
+    """List the events of a bus between two times, newest first."""
+    given = caller.parameters
+    limit, token = _paging(caller)
+    page = await tracing.events_between(
+        _by(caller),
+        given.text("EventBusName"),
+        given.integer("StartTime", least=0, most=TIME_MOST),
+        given.integer("EndTime", least=0, most=TIME_MOST),
+        event_source=_text(caller, "EventSource"),
+        event_type=_text(caller, "EventType"),
+        matched_rule=_text(caller, "MatchedRule"),
+        limit=limit,
+        token=token,
+    )
+    return {"Data": _page(page) | {"Events": list(page.items)}}
+
+
+async def query_traced_event_by_event_id(caller: Caller) -> ANSWERS:
+    """List the events of an id on a bus; this answer is a list of pages, here of one."""
+    found = await tracing.events_by_id(*_event_named(caller))
+    return {"Data": [{"Total": len(found), "Events": found}]}
+
+
+async def query_event(caller: Caller) -> ANSWERS:
+    """Show an event whole."""
+    by, bus, event_id, source = _event_named(caller)
+    found = await tracing.events_whole(by, bus, [event_id], source)
+    return {"Data": msgspec.json.decode(found[event_id]) if event_id in found else {}}
+
+
+def _event_named(caller: Caller) -> tuple[Customer, str, str, str]:
+    given = caller.parameters
+    return _by(caller), given.text("EventBusName"), given.text("EventId"), _text(caller, "EventSource")
+
+
 def _entries(refused: tuple[Refused, ...]) -> dict[str, Any]:
     shown = [{"EntryId": one.target_id, "ErrorCode": one.code, "ErrorMessage": one.message} for one in refused]
     return {"ErrorEntriesCount": len(refused), "ErrorEntries": shown}
@@ -218,7 +261,12 @@ def _entries(refused: tuple[Refused, ...]) -> dict[str, Any]:
 
 
 async def list_official_sources(caller: Caller) -> ANSWERS:
-    """List the sources of the vendor's services that the hub plays: the meetings, with every registered type."""
+    """List the sources of the vendor's services that the hub plays."""
+    return {"Data": {"EventSourceList": official_sources(caller.account)}}
+
+
+def official_sources(account: Account) -> list[dict[str, Any]]:
+    """Return what there is of the vendor's own sources: the meetings, with every registered type."""
     kinds = [
         {"Name": kind, "ShortName": kind.rpartition(":")[2], "GroupName": kind.split(":")[1], "EventSourceName": SOURCE}
         for kind in SPELLINGS
@@ -226,15 +274,15 @@ async def list_official_sources(caller: Caller) -> ANSWERS:
     meetings = {
         "Name": SOURCE,
         "FullName": SOURCE,
-        "Arn": f"acs:eventbridge:{caller.account.region}:SYSTEM:eventsource/{SOURCE}",
+        "Arn": f"acs:eventbridge:{account.region}:SYSTEM:eventsource/{SOURCE}",
         "Type": "AliyunOfficial",
         "Status": "Activated",
         "EventBusName": DEFAULT_BUS,
         "Description": "Aliyun Meeting Service",
-        "Ctime": to_ms(caller.account.created_at),
+        "Ctime": to_ms(account.created_at),
         "EventTypes": kinds,
     }
-    return {"Data": {"EventSourceList": [meetings]}}
+    return [meetings]
 
 
 async def create_event_source(caller: Caller) -> ANSWERS:
@@ -346,6 +394,10 @@ _RUN: Final[Mapping[str, tuple[Any, bool]]] = {  # what runs an action, and whet
     "ListTargets": (list_targets, False),
     "TestEventPattern": (test_event_pattern, False),
     "PutEvents": (put_events, False),
+    "QueryEventTraces": (query_event_traces, False),
+    "QueryTracedEvents": (query_traced_events, False),
+    "QueryTracedEventByEventId": (query_traced_event_by_event_id, False),
+    "QueryEvent": (query_event, False),
     "ListAliyunOfficialEventSources": (list_official_sources, False),
     "CreateEventSource": (create_event_source, True),
     "UpdateEventSource": (update_event_source, True),

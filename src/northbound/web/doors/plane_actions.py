@@ -5,15 +5,18 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from northbound.dialects.base import to_ms
-from northbound.doors.bridge import PAGE_MOST, STATUSES, TARGETS_MOST, bus_arn, rule_arn
+from northbound.doors.bridge import PAGE_MOST, STATUSES, TARGETS_MOST, bus_arn, rule_arn, source_arn
 from northbound.doors.eventbridge import Given
 from northbound.doors.events import read_events
 from northbound.doors.targets import GivenTarget
 from northbound.doors.throttle import Allowance
-from northbound.model.account import Bus
+from northbound.logic.route import DEFAULT_BUS
 from northbound.model.wire import Proof, Request
+from northbound.web.doors import event_sources
+from northbound.web.doors.bridge import bus_words, official_sources, source_words
 from northbound.web.doors.buses import create_bus, delete_bus, get_bus, list_buses
 from northbound.web.doors.customer import Customer
+from northbound.web.doors.event_sources import ELSEWHERE, HTTP, EventSource, Webhook
 from northbound.web.doors.putting import put_answer, put_events
 from northbound.web.doors.rules import (
     Refused,
@@ -28,6 +31,7 @@ from northbound.web.doors.rules import (
     test_pattern,
     update_rule,
 )
+from northbound.web.doors.tracing import event_traces, events_between, events_by_id, events_whole
 
 PUTS: Final = Allowance(10_000, 1)  # calls, as documented for the default bus
 ALLOWANCE: Final = Allowance(1_000, 60)  # of whatever else: nothing is documented; as the RPC actions
@@ -60,6 +64,11 @@ class PlaneCaller:
         return self.given.text("RuleName")
 
     @property
+    def source(self) -> str:
+        """The name of the event source that the call is about."""
+        return self.given.text("EventSourceName")
+
+    @property
     def page(self) -> tuple[int, str]:
         """The size of the page that is asked for, and where it begins."""
         return self.given.number("Limit", PAGE_MOST), self.given.text("NextToken", "")
@@ -88,6 +97,39 @@ async def _test_event_pattern(caller: PlaneCaller) -> ANSWERS:
     return {"Result": test_pattern(caller.given.text("Event"), caller.given.text("EventPattern"))}
 
 
+async def _query_event_traces(caller: PlaneCaller) -> ANSWERS:
+    return {"EventTraceList": await event_traces(caller.by, caller.bus, caller.given.text("EventId"))}
+
+
+async def _query_event_by_event_id(caller: PlaneCaller) -> ANSWERS:
+    source = caller.given.text("EventSource", "")
+    found = await events_by_id(caller.by, caller.bus, caller.given.text("EventId"), source)
+    return {"TracedEvents": found, "NextToken": "", "Total": len(found)}
+
+
+async def _query_events_by_period(caller: PlaneCaller) -> ANSWERS:
+    given = caller.given
+    limit, token = caller.page
+    page = await events_between(
+        caller.by,
+        caller.bus,
+        given.number("StartTime", 0),
+        given.number("EndTime", to_ms(caller.by.now) + 1),
+        event_source=given.text("EventSource", ""),
+        event_type=given.text("EventType", ""),
+        matched_rule=given.text("MatchedRule", ""),
+        limit=limit,
+        token=token,
+    )
+    return {"TracedEvents": list(page.items), "NextToken": page.next_token, "Total": page.total}
+
+
+async def _query_events_by_event_ids(caller: PlaneCaller) -> ANSWERS:
+    ids = caller.given.texts("EventIds", IDS_MOST)
+    found = await events_whole(caller.by, caller.bus, ids, caller.given.text("EventSourceName", ""))
+    return {"EventBusName": caller.bus, "EventMap": found}
+
+
 # --- buses -----------------------------------------------------------------------------------------------------------
 
 
@@ -102,22 +144,13 @@ async def _delete_event_bus(caller: PlaneCaller) -> ANSWERS:
 
 
 async def _get_event_bus(caller: PlaneCaller) -> ANSWERS:
-    return _bus_words(caller, get_bus(caller.by, caller.bus))
+    return bus_words(caller.by.account, get_bus(caller.by, caller.bus))
 
 
 async def _list_event_buses(caller: PlaneCaller) -> ANSWERS:
     page = list_buses(caller.by, caller.given.text("NamePrefix", ""), *caller.page)
-    shown = [_bus_words(caller, bus) for bus in page.items]
+    shown = [bus_words(caller.by.account, bus) for bus in page.items]
     return {"EventBuses": shown, "NextToken": page.next_token, "Total": page.total}
-
-
-def _bus_words(caller: PlaneCaller, bus: Bus) -> dict[str, Any]:
-    return {
-        "EventBusName": bus.name,
-        "EventBusARN": bus_arn(caller.by.account, bus.name),
-        "Description": bus.description,
-        "CreateTimestamp": to_ms(bus.created_at),
-    }
 
 
 # --- rules -----------------------------------------------------------------------------------------------------------
@@ -211,9 +244,64 @@ def _refused(refused: Sequence[Refused]) -> ANSWERS:
     return {"ErrorEntriesCount": len(entries), "ErrorEntries": entries}
 
 
+# --- event sources ---------------------------------------------------------------------------------------------------
+
+
+async def _create_event_source(caller: PlaneCaller) -> ANSWERS:
+    description, webhook = _source_given(caller)
+    made = event_sources.create_source(
+        caller.by, caller.bus, caller.source, description=description or "", webhook=webhook
+    )
+    return {"EventSourceARN": source_arn(caller.by.account, made.bus.name, made.kept.name)}
+
+
+async def _update_event_source(caller: PlaneCaller) -> ANSWERS:
+    description, webhook = _source_given(caller)
+    event_sources.update_source(caller.by, caller.bus, caller.source, description=description, webhook=webhook)
+    return {}
+
+
+async def _delete_event_source(caller: PlaneCaller) -> ANSWERS:
+    bus = caller.given.text("EventBusName", DEFAULT_BUS)  # the client need not name it
+    event_sources.delete_source(caller.by, bus, caller.source)
+    return {}
+
+
+async def _list_own_sources(caller: PlaneCaller) -> ANSWERS:
+    page = event_sources.list_sources(caller.by, caller.given.text("EventBusName", DEFAULT_BUS), "", *caller.page)
+    shown = [_source_words(caller, source) for source in page.items]
+    return {"EventSources": shown, "NextToken": page.next_token, "Total": page.total}
+
+
+async def _list_official_sources(caller: PlaneCaller) -> ANSWERS:
+    found = [_with_arn(words) for words in official_sources(caller.by.account)]
+    return {"EventSourceList": found, "NextToken": "", "Total": len(found)}
+
+
+def _source_words(caller: PlaneCaller, source: EventSource) -> dict[str, Any]:
+    words = source_words(caller.by.account, source) | {"Description": source.kept.wire.get("Description", "")}
+    return _with_arn({"SourceHttpEventResponse" if name == HTTP else name: value for name, value in words.items()})
+
+
+def _with_arn(words: dict[str, Any]) -> dict[str, Any]:
+    """Return a source's words with the one name that this interface writes in capitals."""
+    return {"ARN" if name == "Arn" else name: value for name, value in words.items()}
+
+
+def _source_given(caller: PlaneCaller) -> tuple[str | None, Webhook | None]:
+    for name in ELSEWHERE:
+        if caller.given.given.get(name):
+            raise event_sources.refuse_elsewhere(name)
+    return caller.given.text_if_given("Description"), caller.given.struct(HTTP, Webhook)
+
+
 ACTIONS: Final[dict[str, PlaneAction]] = {
     "putEvents": PlaneAction(run=_put_events, allowance=PUTS),
     "testEventPattern": PlaneAction(run=_test_event_pattern),
+    "queryEventTraces": PlaneAction(run=_query_event_traces),
+    "queryEventByEventId": PlaneAction(run=_query_event_by_event_id),
+    "queryEventsByPeriod": PlaneAction(run=_query_events_by_period),
+    "queryEventsByEventIds": PlaneAction(run=_query_events_by_event_ids),
     "createEventBus": PlaneAction(run=_create_event_bus, changes=True),
     "deleteEventBus": PlaneAction(run=_delete_event_bus, changes=True),
     "getEventBus": PlaneAction(run=_get_event_bus),
@@ -228,4 +316,9 @@ ACTIONS: Final[dict[str, PlaneAction]] = {
     "createTargets": PlaneAction(run=_create_targets, changes=True),
     "deleteTargets": PlaneAction(run=_delete_targets, changes=True),
     "listTargets": PlaneAction(run=_list_targets),
+    "v2/createEventSource": PlaneAction(run=_create_event_source, changes=True),
+    "v2/updateEventSource": PlaneAction(run=_update_event_source, changes=True),
+    "v2/deleteEventSource": PlaneAction(run=_delete_event_source, changes=True),
+    "v2/listUserDefinedEventSources": PlaneAction(run=_list_own_sources),
+    "v2/listAliyunOfficialEventSources": PlaneAction(run=_list_official_sources),
 }

@@ -6,16 +6,12 @@ from typing import Any
 
 import msgspec
 
-from northbound.dialects import all_dialects, dialect_named
-from northbound.logic.derive import Step
-from northbound.logic.route import Said
-from northbound.model.app import App, Source
-from northbound.model.delivery import View
-from northbound.model.errors import InvalidInput, NotFound, Overloaded
+from northbound.dialects import dialect_named
+from northbound.model.app import Source
+from northbound.model.errors import InvalidInput, Overloaded
 from northbound.model.event import EventType
 from northbound.model.history import HistoryQuery
-from northbound.model.log import Logged, room_key
-from northbound.model.room import Room
+from northbound.model.log import Logged
 from northbound.web.call import Answer, Call, Hub, not_found
 from northbound.web.resources.showing import mask_words, show_delivery, show_event, show_receipt, show_request
 from northbound.web.shapes.events import (
@@ -28,6 +24,7 @@ from northbound.web.shapes.events import (
     ViewShown,
 )
 from northbound.web.shapes.pages import NEWEST, Nothing, Page, page_of, read_number, write_cursor
+from northbound.web.tracing import source_of, views_of
 
 STREAM_POLL = 0.2  # seconds between looks at the log
 STREAM_BATCH = 200
@@ -62,7 +59,7 @@ async def shown(call: Call[Nothing, Nothing]) -> Answer:
     """Show an event: the request that brought it, its repeats, what followed, where it went."""
     logged = await own_event(call, call.path["id"])
     hub = call.hub
-    source = _source_of(hub, logged)
+    source = source_of(hub, logged)
     dialect = source.dialect if source is not None else None
     receipts = await call.read(hub.log.receipts, logged)
     first = [one for one in receipts if one[0] == logged.receipt_id]
@@ -82,7 +79,7 @@ async def translated(call: Call[Nothing, Nothing]) -> Answer:
     """Say an event in a dialect's words, with what that loses and invents."""
     logged = await own_event(call, call.path["id"])
     dialect = dialect_named(call.path["dialect"])
-    views = await views_of(call, logged, dialect.name)
+    views = await views_of(call.hub, logged, dialect.name)
     content = Translation(
         event_id=logged.id,
         dialect=dialect.name,
@@ -171,35 +168,10 @@ async def own_event(call: Call[Any, Any], event_id: str) -> Logged:
     logged = await call.read(call.hub.log.find, event_id)
     if logged is None:
         not_found("event", event_id)
-    source = _source_of(call.hub, logged)
+    source = source_of(call.hub, logged)
     if not call.may_see(source.app_id if source is not None else None):
         not_found("event", event_id)
     return logged
-
-
-async def views_of(call: Call[Any, Any], logged: Logged, dialect: str) -> tuple[View, ...]:
-    """Return an event in a dialect's words as they would be now; what the log alone cannot tell is the room's today."""
-    return (await said_of(call, logged)).in_dialect(dialect_named(dialect).name, {})
-
-
-async def said_of(call: Call[Any, Any], logged: Logged) -> Said:
-    """Return an event as routing would say it now."""
-    key = room_key(logged.source_id, logged.event)
-    known = await call.read(call.hub.rooms.room, key)
-    room = known or Room(source_id=logged.source_id, id=logged.event.room_id or "", scope=logged.event.scope)
-    source = _source_of(call.hub, logged)
-    app = None
-    if source is not None:
-        app = next(iter(call.hub.objects.find(App, app_id=source.app_id, limit=1)), (0, None))[1]
-    app = app or App(id="deleted", name="deleted", created_at=logged.recorded_at)
-    return Said(Step(key=key, logged=logged, before=room, after=room), app, all_dialects())
-
-
-def _source_of(hub: Hub, logged: Logged) -> Source | None:
-    try:
-        return hub.objects.get(Source, logged.source_id)[1]
-    except NotFound:
-        return None
 
 
 async def quarantined(call: Call[QuarantineQuery, Nothing]) -> Answer:

@@ -9,11 +9,12 @@ from northbound.dialects.base import raw
 from northbound.logic.match import Explanation, Finding, explain
 from northbound.model.errors import InvalidInput
 from northbound.web.call import Answer, Call
-from northbound.web.resources.events import own_event, said_of
+from northbound.web.resources.events import own_event
 from northbound.web.resources.showing import mask_words
 from northbound.web.resources.subscriptions import compiled, pattern_text
 from northbound.web.shapes.events import MatchAnswer, MatchQuestion
 from northbound.web.shapes.pages import Nothing
+from northbound.web.tracing import said_of
 
 
 async def match(call: Call[Nothing, MatchQuestion]) -> Answer:
@@ -39,7 +40,7 @@ async def _words(call: Call[Nothing, MatchQuestion]) -> dict[str, Any] | None:
             raise InvalidInput("event is a JSON object in the words of the view", field="event")
         return content
     logged = await own_event(call, question.event_id or "")
-    words = (await said_of(call, logged)).as_matched(question.view)
+    words = (await said_of(call.hub, logged)).as_matched(question.view)
     return msgspec.json.decode(mask_words(raw(words), question.view)) if words else None
 
 
