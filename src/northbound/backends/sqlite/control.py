@@ -35,6 +35,8 @@ KINDS: dict[str, type[Any]] = {
 }
 ONCE_KEPT = timedelta(days=1)  # how long a client's token is remembered (facts 1.7)
 _NAMES = {kind: name for name, kind in KINDS.items()}
+_REGISTERED = tuple(_NAMES[kind] for kind in (App, Source, Endpoint, Subscription, Account, Bus, Certificate))
+RELOADED_MOST = 2_000  # changed objects that are read one by one; more are read with all others
 MASK = "***"
 _ENCODE = msgspec.json.Encoder().encode
 
@@ -44,6 +46,9 @@ class SqliteControlReader:
 
     def __init__(self, path: Path) -> None:
         self._db = open_reader(path)
+        self._kept: dict[str, dict[str, Any]] = {}  # objects by kind and id, in id order
+        self._audited = 0  # the newest audit entry that they hold
+        self._version = -1
 
     def version(self) -> int:
         """Return the registry's version."""
@@ -51,21 +56,53 @@ class SqliteControlReader:
         return row[0] if row else 0
 
     def load(self) -> Registry:
-        """Return everything that is set up."""
+        """Return everything that is set up; from the second time on, only what changed since is read."""
         self._db.execute("BEGIN")
         try:
-            return Registry(
-                version=self.version(),
-                apps=self._all(App),
-                sources=self._all(Source),
-                endpoints=self._all(Endpoint),
-                subscriptions=self._all(Subscription),
-                accounts=self._all(Account),
-                buses=self._all(Bus),
-                certificates=self._all(Certificate),
-            )
+            version = self.version()
+            if version != self._version:
+                self._catch_up()
+                self._version = version
         finally:
             self._db.execute("COMMIT")
+        return Registry(
+            version=version,
+            apps=self._all(App),
+            sources=self._all(Source),
+            endpoints=self._all(Endpoint),
+            subscriptions=self._all(Subscription),
+            accounts=self._all(Account),
+            buses=self._all(Bus),
+            certificates=self._all(Certificate),
+        )
+
+    def _catch_up(self) -> None:
+        """Read what the audit says was changed: every change of an object has its entry in the same transaction."""
+        newest: Any = self._db.execute(query("control.audit_head")).fetchone()
+        head = newest[0]
+        rows: list[Any] = []
+        if self._kept:
+            rows = self._db.execute(query("control.audit_since"), (self._audited, RELOADED_MOST + 1)).fetchall()
+        if not rows or len(rows) > RELOADED_MOST:  # the first time, very much, or a change without an entry
+            self._kept = {name: self._read(name) for name in _REGISTERED}
+            self._audited = head
+            return
+        grown: set[str] = set()
+        for what, identity in rows:
+            name = what.rpartition(".")[0]
+            if name not in _REGISTERED:
+                continue
+            known = self._kept[name]
+            row: Any = self._db.execute(query("control.object_get"), (name, identity)).fetchone()
+            if row is None:
+                known.pop(identity, None)
+                continue
+            if identity not in known:
+                grown.add(name)
+            known[identity] = msgspec.json.decode(row[1], type=KINDS[name])
+        for name in grown:
+            self._kept[name] = dict(sorted(self._kept[name].items()))
+        self._audited = head
 
     def commands_after(self, number: int, limit: int = 100) -> list[tuple[int, str, dict[str, Any]]]:
         """Return commands after *number*: (number, id, body)."""
@@ -77,8 +114,12 @@ class SqliteControlReader:
         self._db.close()
 
     def _all(self, kind: type[Kind]) -> tuple[Kind, ...]:
-        rows: list[Any] = self._db.execute(query("control.objects_all"), (_NAMES[kind],)).fetchall()
-        return tuple(msgspec.json.decode(row[0], type=kind) for row in rows)
+        return tuple(self._kept[_NAMES[kind]].values())
+
+    def _read(self, name: str) -> dict[str, Any]:
+        rows: list[Any] = self._db.execute(query("control.objects_all"), (name,)).fetchall()
+        found = (msgspec.json.decode(row[0], type=KINDS[name]) for row in rows)
+        return {one.id: one for one in found}
 
 
 class SqliteControl:

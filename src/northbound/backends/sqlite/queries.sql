@@ -174,6 +174,10 @@ INSERT INTO commands (id, body, created_at) VALUES (?, ?, ?)
 SELECT number, id, body FROM commands WHERE number > ? ORDER BY number LIMIT ?
 -- control.audit_add: Note who did what.
 INSERT INTO audit (at, who, what, object, before, after) VALUES (?, ?, ?, ?, ?, ?)
+-- control.audit_head: The newest audit entry.
+SELECT coalesce(max(number), 0) FROM audit
+-- control.audit_since: What was changed after an audit entry, each object once.
+SELECT max(what), object FROM audit WHERE number > ? GROUP BY substr(what, 1, instr(what, '.')), object LIMIT ?
 -- control.audit_list: Newest audit entries before a number.
 SELECT number, at, who, what, object, before, after FROM audit WHERE number < ? ORDER BY number DESC LIMIT ?
 -- control.command_get: Read one command.
