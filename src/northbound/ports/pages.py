@@ -15,6 +15,7 @@ from northbound.model.history import HistoryHit, HistoryQuery, SessionFilter
 from northbound.model.log import Logged, Receipt
 from northbound.model.registry import Drop, Kind, Object, Put
 from northbound.model.room import DayStats, Room, RoomDay
+from northbound.ports.work import LogReader
 
 
 class ObjectStore(Protocol):
