@@ -110,7 +110,7 @@ class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
-class LogView(LogReader, Protocol):
+class LogView(Protocol):
     """The log as pages read it."""
 
     def find(self, event_id: str) -> Logged | None:
@@ -119,6 +119,14 @@ class LogView(LogReader, Protocol):
 
     def at(self, offset: int) -> Logged | None:
         """Return the entry at *offset*."""
+        ...
+
+    def read(self, after: int, limit: int) -> list[Logged]:
+        """Return up to *limit* entries with an offset above *after*, in order."""
+        ...
+
+    def head(self) -> int:
+        """Return the largest readable offset, -1 when empty."""
         ...
 
     def conclusions(self, logged: Logged) -> list[str]:
