@@ -110,7 +110,7 @@ class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
-class LogView(Protocol):
+class LogView(LogReader, Protocol):
     """The log as pages read it."""
 
     def find(self, event_id: str) -> Logged | None:
@@ -119,14 +119,6 @@ class LogView(Protocol):
 
     def at(self, offset: int) -> Logged | None:
         """Return the entry at *offset*."""
-        ...
-
-    def read(self, after: int, limit: int) -> list[Logged]:
-        """Return up to *limit* entries with an offset above *after*, in order."""
-        ...
-
-    def head(self) -> int:
-        """Return the largest readable offset, -1 when empty."""
         ...
 
     def conclusions(self, logged: Logged) -> list[str]:
