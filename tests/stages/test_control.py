@@ -170,3 +170,18 @@ def test_a_command_that_cannot_be_carried_out_says_why_once(desk: Desk, command:
 
     assert (result["error"], desk.added) == (code, [])
     assert desk.store.command_result("cmd_1") == result
+
+
+@pytest.mark.parametrize(
+    ("known", "is_marked"),
+    [
+        ({"state": DeliveryState.DELIVERED}, True),
+        ({"state": DeliveryState.DEAD, "possible_duplicate": True}, True),
+        ({"state": DeliveryState.DEAD}, False),
+    ],
+)
+def test_a_replay_says_whether_it_may_have_arrived_before(known: dict[str, Any], *, is_marked: bool):
+    """D11: what was accepted, or answered, has been there; what never reached anybody has not."""
+    again = replayed(replace(delivery(1), replaced_by=7, **known), "cmd_1", NOW)
+
+    assert (again.possible_duplicate, again.replaced_by) == (is_marked, None)

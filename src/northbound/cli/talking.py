@@ -149,7 +149,7 @@ def replay(
     endpoint: Annotated[str | None, typer.Option(help="Id of the endpoint to send to again.")] = None,
     since: Annotated[str | None, typer.Option(help="From: a time with its zone, or how long ago: 15m, 2h, 1d.")] = None,
     until: Annotated[str | None, typer.Option(help="To, in the same way; now when left out.")] = None,
-    failed: Annotated[bool, typer.Option("--failed", help="Every dead letter (of --endpoint, or of all).")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Every dead letter not sent again yet.")] = False,
     number: Annotated[list[int] | None, typer.Option(help="One delivery by its number; may be repeated.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     server: Server = None,

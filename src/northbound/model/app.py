@@ -97,7 +97,10 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class EndpointState(StrEnum):
-    """Whether deliveries are sent. gone: the receiver answered 410; failing: every attempt failed for too long."""
+    """Whether deliveries are sent.
+
+    gone: stopped after a 410, or for a dead letter where it asks for that; failing: every attempt failed for too long.
+    """
 
     ENABLED = "enabled"
     DISABLED = "disabled"
