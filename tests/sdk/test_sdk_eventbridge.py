@@ -7,7 +7,6 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import replace as replaced
 from typing import Any
-from urllib.parse import urlencode
 from uuid import uuid4
 
 import pytest
@@ -15,14 +14,11 @@ from alibabacloud_eventbridge20200401 import models as m
 from alibabacloud_tea_openapi import utils_models as open_api
 from darabonba.exceptions import DaraException
 from darabonba.runtime import RuntimeOptions
-from msgspec.structs import replace
 
 from e2e.hub import SEEN_SECONDS, Hub
-from e2e.objects import now
 from e2e.receiver import Receiver, wait_until
 from e2e.vendors import avd
 from independent_signatures import Signed, aliyun_cvc
-from northbound.model.account import Account
 from sdk.clients import EVENTBRIDGE, SIGNATURES, code_of, eventbridge
 from sdk.customer import Customer
 from sdk.table import Record
@@ -52,18 +48,10 @@ def as_put(one: m.CreateRuleRequestEventTargets) -> m.PutTargetsRequestTargets:
 
 
 def push_meetings(hub: Hub, customer: Customer) -> None:
-    """Turn the account's meeting push on, in the store."""
-    with hub.control() as control:
-        revision, account = control.get(Account, customer.account_id)
-        control.put(replace(account, meeting_push=True), who="test", now=now(), revision=revision)
+    """Turn the account's meeting push on."""
+    status, answer = hub.api("POST", f"/api/v1/accounts/{customer.account_id}/meeting-push/enable")
+    assert status == 200, answer
     time.sleep(SEEN_SECONDS)
-
-
-def said(hub: Hub, source: dict[str, Any], **words: Any) -> None:
-    """Send one 3T event, as its media server does."""
-    url = f"{source['intake_url']}?{urlencode(avd(**words))}"
-    with urllib.request.urlopen(url, timeout=10) as answer:
-        assert answer.status == 200
 
 
 # --- what each action does -------------------------------------------------------------------------------------------
@@ -388,13 +376,13 @@ def test_a_3t_meeting_arrives_at_the_rules_target_signed(
 ) -> None:
     """The SDK makes a rule, a media server tells of a meeting, the target gets the CVC event."""
     name, room = f"aliyun_cvc-{uuid4().hex[:8]}", f"room-{uuid4().hex[:8]}"
-    client, source = eventbridge(customer), customer.source("avd")
+    client, source = eventbridge(customer), customer.vendor("avd")
     with record("CreateRule", sdk=EVENTBRIDGE, signature="V3", case="a real event arrives, signed"):
         wanted = target("t", receiver.url(name), ("Body", "ORIGINAL", "", ""), ("token", "CONSTANT", "tok", ""))
         client.create_rule(m.CreateRuleRequest(filter_pattern=PAGE_PATTERN, event_targets=[wanted], **RULE))
         push_meetings(hub, customer)
-        said(hub, source, event="open", room=room)
-        said(hub, source, event="join", room=room, user="u1")
+        source.tells(avd("open", room))
+        source.tells(avd("join", room, "u1"))
         opened, joined = (one.request for one in receiver.wait_for(name, 2))
         headers = checked(opened)
         checked(joined)
@@ -418,7 +406,7 @@ def test_a_3t_meeting_arrives_at_the_rules_target_signed(
 def test_a_rule_as_on_the_page_gets_the_page_of_2020(hub: Hub, customer: Customer, receiver: Receiver) -> None:
     """Ruling 12: a target that says PushSelector is the page's; its events have data in text and no specversion."""
     name, room = f"aliyun_cvc-{uuid4().hex[:8]}", f"room-{uuid4().hex[:8]}"
-    client, source = eventbridge(customer), customer.source("avd")
+    client, source = eventbridge(customer), customer.vendor("avd")
     words = [{
         "Id": "bikiEcs", "Type": "http", "Endpoint": receiver.url(name),
         "PushSelector": "MATCHED_EVENT", "PushRetryStrategy": "BACKOFF_RETRY",
@@ -426,7 +414,7 @@ def test_a_rule_as_on_the_page_gets_the_page_of_2020(hub: Hub, customer: Custome
     raw_call(client, "CreateRule", EventBusName="default", RuleName="ruleAliyuncvc", FilterPattern=PAGE_PATTERN,
              EventTargets=json.dumps(words))  # fmt: skip
     push_meetings(hub, customer)
-    said(hub, source, event="open", room=room)
+    source.tells(avd("open", room))
     event = json.loads(receiver.wait_for(name, 1)[0].request.body)
 
     assert "specversion" not in event
@@ -446,7 +434,7 @@ def raw_call(client: Any, action: str, **query: str) -> dict[str, Any]:
 
 def test_bodies_of_each_form_arrive_signed(hub: Hub, customer: Customer, receiver: Receiver) -> None:
     names = {form: f"aliyun_cvc-{form.lower()}-{uuid4().hex[:8]}" for form in ("JSONPATH", "CONSTANT", "TEMPLATE")}
-    client, source, room = eventbridge(customer), customer.source("avd"), f"room-{uuid4().hex[:8]}"
+    client, source, room = eventbridge(customer), customer.vendor("avd"), f"room-{uuid4().hex[:8]}"
     bodies = {
         "JSONPATH": ("$.data.meetingUUID", ""),
         "CONSTANT": ('{"ping":1}', ""),
@@ -456,7 +444,7 @@ def test_bodies_of_each_form_arrive_signed(hub: Hub, customer: Customer, receive
     pattern = json.dumps({"data": {"action": ["meeting_start"]}})
     client.create_rule(m.CreateRuleRequest(filter_pattern=pattern, event_targets=targets, **RULE))
     push_meetings(hub, customer)
-    said(hub, source, event="open", room=room)
+    source.tells(avd("open", room))
     arrived = {form: receiver.wait_for(name, 1)[0].request for form, name in names.items()}
 
     wanted = {"JSONPATH": room, "CONSTANT": '{"ping":1}', "TEMPLATE": f"opened {room} ${{no}}"}
