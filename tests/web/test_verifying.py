@@ -9,15 +9,14 @@ from typing import Any
 
 import pytest
 from api_site import Site
-from msgspec.structs import replace
 
 from northbound.dialects import all_dialects
-from northbound.hub.keys import signing_key
 from northbound.model.app import App, Endpoint, Source
 from northbound.model.errors import SignatureError
 from northbound.model.log import Receipt
 from northbound.model.wire import Key, KeyKind, Proof, Request
 from northbound.web import api
+from northbound.web.signing import new_certificate
 
 THEN = datetime.now(UTC) - timedelta(hours=12)
 CERTIFICATE = "https://cn-hangzhou-eventbridge.oss-accelerate.aliyuncs.com/c.pem"
@@ -125,7 +124,8 @@ def test_tokens_and_signatures_are_masked(site: Site):
 
 def test_a_certificate_is_fetched_and_named(site: Site):
     source = made(site, "aliyun_cvc", keys=[{"id": "tok", "kind": "token", "secret": "t0ken"}])
-    key = replace(signing_key(site.folder, CERTIFICATE), url=CERTIFICATE)
+    made_now = new_certificate(datetime.now(UTC), datetime.now(UTC))
+    key = Key(kind=KeyKind.RSA, secret=made_now.secret, url=CERTIFICATE)
     said = {"meetingUUID": "r", "action": "meeting_start", "time": 1}
     words = {"id": "1", "source": "acs.aliyuncvc", "type": "aliyuncvc:MeetingEvent:MeetingStateEvent", "data": said}
     request = signed(site, source, words, key, Key(kind=KeyKind.TOKEN, secret=b"t0ken"))
@@ -136,7 +136,7 @@ def test_a_certificate_is_fetched_and_named(site: Site):
         asked.append(url)
         if len(asked) > 1:
             raise SignatureError("the signing certificate could not be fetched: its address answers 404")
-        return Key(kind=KeyKind.CERTIFICATE, secret=site.folder.signing_certificate.read_bytes(), url=url)
+        return Key(kind=KeyKind.CERTIFICATE, secret=made_now.pem.encode(), url=url)
 
     site.app = api.make_api(dataclasses.replace(site.web.hub, certificate_at=certificate_at))
 
