@@ -42,10 +42,14 @@ class Customer:
         """Return the AppId of a further app of the account."""
         return made(self.hub, "apps", {"name": name, "account_id": self.account_id})["id"]
 
+    def source(self, dialect: str, app_id: str | None = None, **more: Any) -> dict[str, Any]:
+        """Return a new source of the app; `intake_url` is where its vendor sends."""
+        body = {"app_id": app_id or self.app_id, "name": f"{dialect} {next(NUMBERS)}", "dialect": dialect, **more}
+        return made(self.hub, "sources", body)
+
     def vendor(self, dialect: str, app_id: str | None = None, **more: Any) -> Vendor:
         """Return a vendor that sends to the app, unsigned unless *more* says otherwise."""
-        body = {"app_id": app_id or self.app_id, "name": f"{dialect} {next(NUMBERS)}", "dialect": dialect, **more}
-        identity = made(self.hub, "sources", body)["id"]
+        identity = self.source(dialect, app_id, **more)["id"]
         with self.hub.control() as control:
             return Vendor(self.hub, control.get(Source, identity)[1])
 
