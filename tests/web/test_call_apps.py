@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from api_site import Site
 
+from e2e.receiver import Receiver, Reply
 from northbound.model.app import Endpoint, Subscription
 from northbound.model.call_app import CallApp
 
@@ -156,6 +157,24 @@ def test_saving_reaches_nobody_the_button_asks_the_guard(site: Site):
     reply = site.call("POST", f"call-apps/{one['id']}/test-proxy", {})
 
     assert (reply.status, reply.json["code"]) == (422, "blocked_address")
+
+
+def test_the_button_tells_whether_the_proxy_is_reached(tmp_path: Path):
+    """Whoever takes the connection is reachable, whatever it says; a closed port is not."""
+    with Receiver() as receiver:
+        site = Site(tmp_path / "data", allow_targets=["127.0.0.0/8"])
+        one = new(site, media_proxy="127.0.0.1", egress_ips="127.0.0.1")
+        path = f"call-apps/{one['id']}/test-proxy"
+        receiver.behave("", lambda _: Reply(status=404, body=b"who?"))
+        tried = site.call("POST", path, {"port": receiver.port}).json
+        receiver.behave("", lambda _: Reply(hang_up=True))
+        silent = site.call("POST", path, {"port": receiver.port}).json
+    closed = site.call("POST", path, {"port": receiver.port}).json
+    site.close()
+
+    assert (tried["result"], tried["address"]) == ("reachable", f"127.0.0.1:{receiver.port}")
+    assert silent["result"] == "reachable" and "closed the connection" in silent["reason"]
+    assert closed["result"] == "unreachable" and "refused" in closed["reason"]
 
 
 def test_an_admission_is_made_and_checked(site: Site):

@@ -230,11 +230,13 @@ async def test_proxy(call: Call[Nothing, ProxyTest]) -> Answer:
     place = f"[{host}]" if ":" in host else host
     url = f"{'https' if port == TLS_PORT else 'http'}://{place}:{port}/"
     checked_url(call.hub, url, "media_proxy")
-    exchange = await asked(call.hub, Request(method="HEAD", url=url), timedelta(seconds=PROXY_SECONDS))
+    exchange = await asked(call.hub, Request(method="GET", url=url), timedelta(seconds=PROXY_SECONDS))
     outcome = exchange.outcome
     result, reason = "reachable", "it took the connection and answered"
     if isinstance(outcome, Failure):
-        result = "reachable" if outcome.kind in ANSWERED else "unclear" if outcome.kind in UNTRIED else "unreachable"
+        result = "unclear" if outcome.kind in UNTRIED else "unreachable"
+        if outcome.kind in ANSWERED and exchange.address is not None:
+            result = "reachable"
         reason = outcome.message
     content = ProxyTested(
         result=result,

@@ -1,0 +1,120 @@
+"""The vendors' pages say how to point a client here: their commands are run as they stand, then an event comes in."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import independent_signatures as independent
+from e2e.hub import Hub, send
+from e2e.receiver import Receiver, wait_until
+from northbound.model.wire import Request
+
+pytestmark = pytest.mark.e2e
+
+PAGES = Path(__file__).parents[2] / "docs" / "vendors"
+
+
+class Terminal:
+    """A shell that keeps its variables from one block of a page to the next."""
+
+    def __init__(self, hub: Hub, folder: Path, **variables: str) -> None:
+        command = folder / "northbound"
+        command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m northbound.cli "$@"\n')
+        command.chmod(0o755)
+        self._blocks: list[str] = []
+        self._environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("NORTHBOUND_")},
+            "PATH": f"{folder}:{os.environ['PATH']}",
+            "NORTHBOUND_SERVER": f"http://{hub.config.listen}",
+            "NORTHBOUND_API_KEY": hub.admin_key,
+            "NO_PROXY": "127.0.0.1",
+            **variables,
+        }
+
+    def run(self, block: str) -> list[Any]:
+        """Run *block* whole, stopping at the first failure; return the JSON values that it printed."""
+        ended = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", block],
+            env=self._environment, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
+        decoder, text, found = json.JSONDecoder(), ended.stdout.strip(), []
+        while text:
+            value, end = decoder.raw_decode(text)
+            found.append(value)
+            text = text[end:].strip()
+        return found
+
+
+def blocks(name: str) -> list[str]:
+    text = (PAGES / f"{name}.md").read_text().partition("Point your client here")[2]
+    return re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def happens(hub: Hub, app_id: str, *events: dict[str, str]) -> None:
+    """Let things happen in a room that another vendor's box tells of."""
+    given = {"app_id": app_id, "name": "box", "dialect": "avd"}
+    status, source = hub.api("POST", "/api/v1/sources", given)
+    assert status == 201, source
+    for event in events:
+        form = "&".join(f"{name}={value}" for name, value in event.items())
+        request = Request(method="GET", url=f"{source['intake_url']}?{form}")
+        assert send(request).status == 200
+
+
+def test_the_page_of_call_apps(hub: Hub, receiver: Receiver, tmp_path: Path) -> None:
+    """Rooms go to one URL and recordings to the other, under the call app's own bizName."""
+    (block,) = blocks("mpaas")
+    terminal = Terminal(hub, tmp_path, RECEIVER=receiver.url("mpaas-page"))
+
+    made, changed, admission = terminal.run(block)
+    happens(
+        hub,
+        made["app_id"],
+        {"event": "open", "room_id": "r1", "trace_id": "p-1"},
+        {"event": "start_record", "room_id": "r1", "exporter_id": "x1", "exporter_type": "hls", "trace_id": "p-2"},
+    )
+    arrivals = receiver.wait_for("mpaas-page", 2)
+
+    assert (changed["media_proxy"], changed["egress_ips"]) == ("example.aliyundoc.com", "10.0.0.1;2001:db8::1")
+    assert (admission["biz_name"], admission["uid"]) == (made["biz_name"], "u_7")
+    told = {one.request.url.rpartition("/")[2]: json.loads(one.request.body) for one in arrivals}
+    assert {name: words["eventCode"] for name, words in told.items()} == {"rooms": 1, "recordings": 10}
+    assert {words["bizName"] for words in told.values()} == {made["biz_name"]}
+
+
+def test_the_page_of_notice_settings(hub: Hub, receiver: Receiver, tmp_path: Path) -> None:
+    """The health test comes first; then what is ticked, signed with the secret that was generated."""
+    setting_up, asking = blocks("anyrtc")
+    terminal = Terminal(hub, tmp_path, RECEIVER=receiver.url("anyrtc-page"), SID="x2")
+
+    enabled, changed = terminal.run(setting_up)
+    happens(
+        hub,
+        enabled["app_id"],
+        {"event": "open", "room_id": "r2", "trace_id": "q-1"},
+        {"event": "start_record", "room_id": "r2", "exporter_id": "x2", "exporter_type": "hls", "trace_id": "q-2"},
+    )
+    health, told = receiver.wait_for("anyrtc-page", 2)
+    _, revealed = hub.api("POST", f"/api/v1/notice-settings/{enabled['id']}/reveal")
+    helpers = setting_up.partition("APP=")[0]
+    wait_until(lambda: hub.api("GET", "/api/v1/recordings/query?sid=x2")[0] == 200, 10, "the search to catch up")
+    (standing,) = terminal.run(helpers + asking)
+
+    assert (enabled["state"], changed["event_types"]) == ("enabled", [31, 40, 41])
+    assert json.loads(health.request.body)["payload"] == {}
+    words = json.loads(told.request.body)
+    assert (words["eventType"], words["payload"]["sid"], words["payload"]["sequence"]) == (40, "x2", 0)
+    for arrival in (health, told):
+        headers = {name.lower(): value for name, value in arrival.request.headers}
+        keys = [("shared", revealed["secret"].encode())]
+        assert independent.CHECKS["anyrtc"](
+            independent.Signed(arrival.request.url, headers, arrival.request.body, keys, {})
+        )
+    assert (standing["status"], standing["sid"], standing["sequence"]) == (4, "x2", 0)
