@@ -5,8 +5,13 @@ import base64
 import hashlib
 import hmac
 import json
+import os
+import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlencode
 from uuid import UUID
@@ -20,6 +25,7 @@ from northbound.model.wire import Request
 pytestmark = pytest.mark.e2e
 
 KEY = "northbound-secret"
+ROOT = Path(__file__).parents[2]
 MAGIC = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
@@ -201,3 +207,32 @@ def test_a_list_is_polled_and_compared(box: Hub) -> None:
 
 def _tell(source: dict[str, Any], **words: str) -> None:
     assert send(Request(method="GET", url=f"{source['intake_url']}?{urlencode(words)}")).status == 200
+
+
+def test_the_documented_commands_run(box: Hub, receiver: Receiver) -> None:
+    """docs/vendors/avd.md, "Point your client here": typed as it stands, it delivers a room's event."""
+    page = (ROOT / "docs/vendors/avd.md").read_text().partition("### Point your client here")[2]
+    (commands,) = re.findall(r"^```sh\n(.*?)^```$", page.partition("\n### ")[0], re.MULTILINE | re.DOTALL)
+    variables = {
+        "PYTHON": sys.executable,
+        "NORTHBOUND_SERVER": f"http://{box.config.listen}",
+        "NORTHBOUND_API_KEY": box.admin_key,
+        "RECEIVER": f"http://{receiver.address}/avd-documented",
+        "NO_PROXY": "127.0.0.1",
+    }
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("NORTHBOUND_")}
+
+    typed = 'northbound() { "$PYTHON" -m northbound.cli "$@"; }\n' + commands
+    ended = subprocess.run(
+        ["sh", "-eu", "-c", typed], env=kept | variables, capture_output=True, text=True, timeout=120, check=False
+    )
+
+    assert ended.returncode == 0, ended.stderr
+    assert '"total":0' in ended.stdout and '"code":404' in ended.stdout and "北向接口校验密钥" in ended.stdout
+    url = re.search(r"request address +(http\S+)", ended.stdout)
+    assert url is not None
+    words = {"event": "open", "room_id": "18972290508", "trace_id": "t-9"}
+    code = hmac.new(b"the box's check_code key", b"open|18972290508|t-9", "sha256").hexdigest()
+    assert send(Request(method="GET", url=f"{url[1]}?{urlencode(words | {'check_code': code})}")).status == 200
+    arrival = receiver.wait_for("avd-documented", 1)[0]
+    assert "18972290508" in arrival.request.body.decode()

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from northbound import __version__
-from northbound.cli import certificates, customers, offline, playing, serving, talking, upkeep, verifying
+from northbound.cli import certificates, connecting, customers, offline, playing, serving, talking, upkeep, verifying
 from northbound.cli.output import EPILOG, crashed, reporting
 
 app = typer.Typer(
@@ -67,6 +67,11 @@ _add(_group("app", "Apps: what a vendor's AppId stands for."), "create", custome
 _certificate = _group("certificate", "The certificates of the hub's own signatures.")
 _add(_certificate, "list", certificates.certificate_list)
 _add(_certificate, "rotate", certificates.certificate_rotate)
+_source = _group("source", "Who sends to us, and what was made for it at the vendor's service.")
+_add(_source, "connect", connecting.source_connect)
+_add(_source, "list", connecting.source_list)
+_add(_source, "show", connecting.source_show)
+_add(_source, "disconnect", connecting.source_disconnect)
 _settings = _group("config", "The settings in force.")
 _add(_settings, "show", upkeep.config_show)
 _add(_settings, "check", upkeep.config_check)

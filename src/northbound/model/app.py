@@ -89,6 +89,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ack_budget: timedelta = timedelta(seconds=3)
     state: str = "enabled"
     room_list: RoomList | None = None
+    connection: dict[str, str] = {}  # what was made at the vendor's service for it, by which it is removed; no secret
     bus_id: str = ""
     wire: dict[str, Any] = {}
 

@@ -81,6 +81,7 @@ def show_source(revision: int, source: Source, told: str, *, reveal: bool, is_ad
         state=source.state,
         revision=revision,
         room_list=None if source.room_list is None else show_room_list(source.room_list),
+        connection=source.connection,
     )
 
 

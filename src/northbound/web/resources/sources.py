@@ -63,6 +63,7 @@ async def create(call: Call[Nothing, NewSource]) -> Answer:
         options=given.options,
         ack_budget=timedelta(milliseconds=given.ack_budget_ms or dialect.ack_budget_ms),
         room_list=_room_list(given.room_list, None, dialect, hub.config),
+        connection=given.connection,
     )
     return _created(call, call.put(source), source)
 
@@ -108,6 +109,7 @@ async def change(call: Call[Nothing, SourceChange]) -> Answer:
         source,
         name=source.name if given.name is UNSET else given.name,
         state=source.state if given.state is UNSET else given.state,
+        connection=source.connection if given.connection is UNSET else given.connection,
     )
     revision = call.put(source, revision)
     return Answer(content=_shown(call, revision, source), headers=(etag(revision),))

@@ -135,6 +135,10 @@ class RoomListShown(msgspec.Struct, frozen=True, kw_only=True):
     ok_codes: list[str]
 
 
+Connection = Annotated[
+    dict[PathName, Annotated[str, Meta(max_length=2_048)]],
+    Meta(max_length=20, description="What was made at the vendor's service; never a secret"),
+]
 AckBudget = Annotated[int, Meta(ge=1, le=60_000)]
 
 
@@ -149,6 +153,7 @@ class NewSource(Given, frozen=True, kw_only=True):
     public_url: Url = ""
     ack_budget_ms: AckBudget | None = None
     room_list: RoomListGiven | None = None
+    connection: Connection = msgspec.field(default_factory=dict[str, str])
 
 
 class SourceChange(Given, frozen=True, kw_only=True):
@@ -160,6 +165,7 @@ class SourceChange(Given, frozen=True, kw_only=True):
     public_url: Url | UnsetType = UNSET
     ack_budget_ms: AckBudget | UnsetType = UNSET
     room_list: RoomListGiven | UnsetType | None = UNSET
+    connection: Connection | UnsetType = UNSET
     state: Switch | UnsetType = UNSET
 
 
@@ -179,6 +185,7 @@ class SourceShown(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     revision: int
     room_list: RoomListShown | None = None
+    connection: dict[str, str] = msgspec.field(default_factory=dict[str, str])
 
 
 class OfApp(Paging, frozen=True, kw_only=True):
