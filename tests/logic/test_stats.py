@@ -16,7 +16,6 @@ from northbound.logic.stats import (
     Dispute,
     counts_of,
     counts_of_source,
-    daily_event,
     day_end,
     day_of,
     day_start,
@@ -249,14 +248,6 @@ def test_meetings_that_go_on_count_up_to_now_or_midnight():
     assert (over.meeting_seconds, over.participant_seconds) == (30 * 60, 30 * 60)
     assert (next_day.meeting_seconds, next_day.participant_seconds) == (60 * 60, 120 * 60)
     assert (day_before.meeting_seconds, day_before.participant_seconds) == (0, 0)
-
-
-def test_the_daily_event_has_an_id_of_its_day():
-    stats = DayStats(app_id="app_1", day="2026-03-02", meetings=1, meeting_seconds=59.6, joins=3, members=2, peak=2)
-    said = daily_event(stats, SHANGHAI)
-
-    assert (said.dedupe_key, said.occurred_at) == ("stats|app_1|2026-03-02", MIDNIGHT)
-    assert said.facts.counts == Counts(meetings=1, seconds=60, members=2, peak=2)
 
 
 def test_a_days_statistic_is_told_around_its_end():

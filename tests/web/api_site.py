@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 
 import uvloop
 
+from northbound.backends.sqlite.control import SqliteControlReader
 from northbound.backends.sqlite.deliveries import SqliteDeliveries
 from northbound.backends.sqlite.log import SqliteLog
 from northbound.config import Config
@@ -24,7 +25,7 @@ from northbound.hub.system import Folder
 from northbound.logic import route as routing
 from northbound.logic.route import build_table
 from northbound.model.app import App as AppRow
-from northbound.model.app import Endpoint, Registry, Source, Subscription
+from northbound.model.app import Endpoint
 from northbound.model.delivery import Attempt, Dead, Exchange, Failure, Lane, Verdict
 from northbound.model.log import Receipt
 from northbound.model.wire import Proof, Request, Response
@@ -131,14 +132,9 @@ class Site:
             while await index.step(500):
                 pass
 
-        control = self.web.control
-        registry = Registry(
-            version=1,
-            apps=tuple(one for _, one in control.find(AppRow)),
-            sources=tuple(one for _, one in control.find(Source)),
-            endpoints=tuple(one for _, one in control.find(Endpoint)),
-            subscriptions=tuple(one for _, one in control.find(Subscription)),
-        )
+        reader = SqliteControlReader(self.folder.control)
+        registry = reader.load()
+        reader.close()
         table = build_table(registry)
         self.runner.run(step())
 

@@ -59,6 +59,29 @@ def account_grant(
     _print_account(connect(server, key, data).call("POST", target, {"grant": "link_services"}), as_json=as_json)
 
 
+def statistic(
+    account: AccountId,
+    day: Annotated[str, typer.Argument(help="A past day, YYYY-MM-DD, in the account's time zone.")],
+    send: Annotated[bool, typer.Option("--send", help="Send it, as a correction where it counts otherwise.")] = False,
+    server: Server = None,
+    key: ApiKey = None,
+    data: DataFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what was sent of an account's past day and what it counts now; send it where that is asked for."""
+    target = f"/accounts/{quote(account, safe='')}/statistics/{quote(day, safe='')}"
+    answer = connect(server, key, data).call("POST", target, {"dry_run": not send})
+    if as_json:
+        print_json(answer)
+        return
+    told = (answer["told"] or {}).get("counts", {})
+    for name in ("meetings", "seconds", "members", "peak"):
+        mark = "  differs" if name in answer["differs"] else ""
+        out().print(f"{name:<9} sent {told.get(name, '-'):>8}   now {answer['counts'].get(name, '-'):>8}{mark}")
+    if answer["event_id"]:
+        out().print(f"sent as   {shown(answer['event_id'])}")
+
+
 def _print_account(account: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(account)

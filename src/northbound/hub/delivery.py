@@ -16,6 +16,7 @@ from northbound.backends.curl import CurlSender
 from northbound.backends.sqlite.control import SqliteControlReader
 from northbound.backends.sqlite.deliveries import SqliteDeliveries
 from northbound.backends.sqlite.reader import SqliteLogReader
+from northbound.backends.sqlite.statistics import SqliteStatisticView
 from northbound.config import Config
 from northbound.dialects import all_dialects
 from northbound.hub.channel import Channel, serve_channel
@@ -25,6 +26,7 @@ from northbound.hub.process import RegistryWatch, run_process
 from northbound.hub.system import Doorbell, Folder, SystemClock, SystemEntropy
 from northbound.logic.addresses import AllowList
 from northbound.logic.certificates import hub_keys, near_expiry
+from northbound.logic.daily import counted_accounts
 from northbound.logic.health import room_of
 from northbound.logic.keys import with_keys
 from northbound.logic.route import RoutingTable, build_table, test_delivery
@@ -34,11 +36,13 @@ from northbound.model.certificate import Certificate
 from northbound.model.delivery import Dead, Delivery, DeliveryState, Done, Stop
 from northbound.model.errors import NotFound
 from northbound.model.log import Logged
+from northbound.model.statistic import Counted
 from northbound.stages.alarms import Alarms
 from northbound.stages.control import Control
 from northbound.stages.deliver import Deliver, Settled
 from northbound.stages.follow import Follow
 from northbound.stages.health import HealthRules, Poisoned
+from northbound.stages.statistics import Statistics
 from northbound.web.told import hub_base
 
 COMMAND_POLL = timedelta(milliseconds=250)
@@ -60,6 +64,7 @@ class Delivering:
         self._dialects = all_dialects()
         self._endpoints: dict[str, Endpoint] = {}
         self.table: RoutingTable = build_table(Registry())
+        self.counted: tuple[Counted, ...] = ()
         self.changed: list[str] = []
         self.counts: Counter[tuple[str, str, str]] = Counter()
         self.registry = prometheus.CollectorRegistry()
@@ -76,6 +81,7 @@ class Delivering:
         self.certificates = registry.certificates
         stopped = self._store.stopped()
         self.table = build_table(registry)
+        self.counted = counted_accounts(registry)
         self._endpoints = {}
         for one in self.table.endpoints.values():
             resolved = with_keys(one, apps.get(one.app_id), self._dialects[one.dialect], keys)
@@ -227,6 +233,15 @@ async def main(config: Config, folder: Folder) -> None:
         commit=store.commit_aside,
     )
 
+    statistics = Statistics(
+        store,
+        SqliteStatisticView(folder.deliveries),
+        SqliteLogReader(folder.events),
+        lambda: hub.counted,
+        conclude,
+        clock,
+    )
+
     def started(endpoint_id: str) -> None:
         hub.start(endpoint_id)
         deliver.started(endpoint_id)
@@ -256,7 +271,8 @@ async def main(config: Config, folder: Folder) -> None:
             tasks.create_task(deliver.run())
             tasks.create_task(alarms.run())
             tasks.create_task(tell_alarms(config, store))
-            tasks.create_task(_obey(SqliteControlReader(folder.control), control))
+            tasks.create_task(statistics.run())
+            tasks.create_task(_obey(SqliteControlReader(folder.control), control, statistics))
             tasks.create_task(_watch(watch, hub, deliver))
             tasks.create_task(_watch_certificates(hub, alarms, clock))
             tasks.create_task(_trim(store, clock, timedelta(days=config.attempts_days)))
@@ -268,13 +284,15 @@ async def main(config: Config, folder: Folder) -> None:
         store.close()
 
 
-async def _obey(commands: SqliteControlReader, control: Control) -> None:
+async def _obey(commands: SqliteControlReader, control: Control, statistics: Statistics) -> None:
     """Carry out commands as they come."""
     last = 0
     while True:
         found = commands.commands_after(last)
         for number, identity, body in found:
-            if control.step(identity, body) is None:
+            if body.get("do") == "statistic":
+                await statistics.again(identity, str(body.get("account_id")), str(body.get("day")))
+            elif control.step(identity, body) is None:
                 break  # it has more pages: after everybody else had a turn
             last = number
         await asyncio.sleep(0 if found else COMMAND_POLL.total_seconds())

@@ -11,6 +11,7 @@ from northbound.backends.probe import SocketProbe
 from northbound.backends.sqlite.alarms import SqliteAlarmView
 from northbound.backends.sqlite.control import SqliteControl
 from northbound.backends.sqlite.history import SqliteHistory
+from northbound.backends.sqlite.statistics import SqliteStatisticView
 from northbound.backends.sqlite.views import SqliteDeliveryReader, SqliteLogView
 from northbound.config import Config, split_address
 from northbound.doors.avd_master import source_id_of, warning
@@ -89,6 +90,7 @@ class Web:
         self.control = SqliteControl(folder.control)
         self.log = SqliteLogView(folder.events)
         self.views = SqliteDeliveryReader(folder.deliveries)
+        self.statistics = SqliteStatisticView(folder.deliveries)
         self.history = SqliteHistory(folder.index, self.log.head)
         self.alarms = SqliteAlarmView(folder.deliveries, folder.events)
         self.meters = Meters()
@@ -116,6 +118,7 @@ class Web:
             deliveries=self.views,
             rooms=self.views,
             figures=self.views,
+            statistics=self.statistics,
             alarms=self.alarms,
             history=self.history,
             clock=self.clock,
@@ -141,6 +144,7 @@ class Web:
         """Close the databases."""
         self.history.close()
         self.alarms.close()
+        self.statistics.close()
         self.views.close()
         self.log.close()
         self.control.close()

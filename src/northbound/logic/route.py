@@ -68,7 +68,8 @@ class RoutingTable(msgspec.Struct, frozen=True, kw_only=True):
     scopes: dict[str, tuple[str, ...]]  # of each source
     typed: dict[str, dict[str, dict[str, list[Route]]]]  # scope, view, type in the view's words
     untyped: dict[str, list[Route]]  # scope
-    zones: dict[str, ZoneInfo]
+    zones: dict[str, ZoneInfo]  # of apps and accounts
+    accounts: dict[str, str]  # of each app that has one
 
     def app_of(self, source_id: str) -> App | None:
         """Return the app a source belongs to; None when it was deleted."""
@@ -111,7 +112,8 @@ def build_table(registry: Registry) -> RoutingTable:
         scopes=_scopes(registry),
         typed=typed,
         untyped=untyped,
-        zones={one.id: _zone(one.time_zone) for one in registry.apps},
+        zones={one.id: _zone(one.time_zone) for one in (*registry.apps, *registry.accounts)},
+        accounts={one.id: one.account_id for one in registry.apps if one.account_id in said},
     )
 
 

@@ -8,8 +8,8 @@ import msgspec
 from msgspec.structs import replace
 
 from northbound.logic.derive import Step
-from northbound.logic.project import OURS, moment
-from northbound.model.event import Counts, Event, EventType, Facts
+from northbound.logic.project import moment
+from northbound.model.event import Counts, EventType
 from northbound.model.room import DayStats, Participant, Room, RoomDay, Tally
 
 SPAN_MAX = timedelta(days=400)  # of one stay or meeting: what is longer is a clock that went wrong
@@ -132,18 +132,6 @@ def counts_of(stats: DayStats, *, members: str = "distinct") -> Counts:
     """Return a day's figures as a wire tells them; *members* is `distinct` or `joins`."""
     people = stats.joins if members == "joins" else stats.members
     return Counts(meetings=stats.meetings, seconds=round(stats.meeting_seconds), members=people, peak=stats.peak)
-
-
-def daily_event(stats: DayStats, zone: ZoneInfo, *, members: str = "distinct") -> Event:
-    """Return the `stats.daily` event of finished figures; *members* is `distinct` or `joins`."""
-    return Event(
-        type=EventType.STATS_DAILY,
-        dialect=OURS,
-        scope=stats.app_id,
-        occurred_at=day_end(stats.day, zone),
-        dedupe_key=f"stats|{stats.app_id}|{stats.day}",
-        facts=Facts(counts=counts_of(stats, members=members)),
-    )
 
 
 def counts_of_source(

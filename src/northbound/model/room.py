@@ -128,8 +128,19 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     offset: int = -1
 
 
+class Going(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is in a room after an entry, `at` its time, and since when its meeting goes on; None when none does."""
+
+    at: datetime
+    opened_at: datetime | None
+    present: int
+
+
 class Tally(msgspec.Struct, frozen=True, kw_only=True):
-    """What one folded entry adds to one day's figures of its app and room (ruling 15); times in seconds."""
+    """What one folded entry adds to one day's figures of its app and room (ruling 15); times in seconds.
+
+    One for an account, over all its apps, tells what is `going` on as well.
+    """
 
     day: str  # YYYY-MM-DD in the app's zone
     room_key: str
@@ -140,6 +151,7 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
     members: tuple[str, ...] = ()
     present_delta: int = 0  # on the newest of the days only
     room_present: int = 0  # most present around the entry: a candidate for the room's peak
+    going: Going | None = None
 
 
 class DayStats(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ import structlog
 from msgspec.structs import replace
 
 from northbound.dialects.base import Dialect
+from northbound.logic.daily import account_tally
 from northbound.logic.derive import Step, advance, memory_key
 from northbound.logic.route import Loss, RoutingTable, route
 from northbound.logic.stats import tally
@@ -135,6 +136,10 @@ class Batch:
         if app is None:
             return
         self.tallies.extend((app.id, one) for one in tally(step, self._table.zones[app.id]))
+        account_id = self._table.accounts.get(app.id)
+        if account_id is not None:
+            zone = self._table.zones[account_id]
+            self.tallies.extend((account_id, one) for one in account_tally(step, zone))
         if not step.deliver:
             return
         deliveries, losses = route(

@@ -32,6 +32,7 @@ from northbound.ports import (
     RoomView,
     Sender,
 )
+from northbound.stages.statistics import StatisticView
 from northbound.web.access import Access
 
 Query = TypeVar("Query")
@@ -71,6 +72,7 @@ class Hub:
     deliveries: DeliveryView
     rooms: RoomView
     figures: FigureView
+    statistics: StatisticView
     alarms: AlarmView
     history: History
     clock: Clock

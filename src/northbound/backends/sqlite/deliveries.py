@@ -32,10 +32,12 @@ from northbound.backends.sqlite.rows import (
     stop_row,
     write_health,
 )
+from northbound.backends.sqlite.statistics import add_statistic, mark_stored, note_progress, waiting_statistics
 from northbound.model.alarm import Alarm
 from northbound.model.delivery import NO_CHANGE, Attempt, Delivery, HealthChange, Lane, NextStep, Stop
 from northbound.model.errors import StoreFailed
 from northbound.model.room import Memory, Room, Tally
+from northbound.model.statistic import Statistic
 from northbound.ports import Waiting
 
 MEMORIES_CACHED = 20_000  # sessions of media servers whose connections are kept in memory
@@ -153,6 +155,8 @@ class SqliteDeliveries:
             ("deliveries.memory_drop", [(key,) for key, one in memories.items() if not one.connections]),
             ("deliveries.add", delivery_rows(numbers, deliveries)),
             ("deliveries.day_room_add", sums.rooms),
+            ("deliveries.presence_add", sums.presence),
+            ("deliveries.going_put", sums.going),
             ("deliveries.loss_add", loss_rows(losses)),
             ("deliveries.cursor_set", [("log", cursor)]),
         ]
@@ -160,6 +164,7 @@ class SqliteDeliveries:
         def write() -> None:
             for name, rows in tables:
                 execute_rows(self._cursor, query(name), rows)
+            self._cursor.executemany(query("deliveries.going_drop"), sums.gone)
             self._add_days(sums)
 
         def after() -> None:
@@ -296,6 +301,42 @@ class SqliteDeliveries:
         """Note that the second channel has alarms."""
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._thread, self._transaction, lambda: mark_told(self._cursor, ids))
+
+    def tell(
+        self,
+        one: Statistic | None,
+        *,
+        through: tuple[str, str, int] | None = None,
+        command_id: str | None = None,
+        result: Any = None,
+    ) -> None:
+        """Write a statistic that is about to be told, with how far its account came and the command that asked for it.
+
+        *through* is account, day, and the second before which who came and went is not needed any more.
+        """
+
+        def write() -> None:
+            if one is not None:
+                add_statistic(self._cursor, one)
+            if through is not None:
+                note_progress(self._cursor, *through)
+            if command_id is not None:
+                self._cursor.execute(query("deliveries.command_put"), (command_id, _ENCODE(result), 0))
+
+        self._transaction(write)
+
+    def unstored(self) -> list[Statistic]:
+        """Return the statistics that the log may not have yet."""
+        return waiting_statistics(self._reader)
+
+    def stored(self, statistics: Sequence[Statistic]) -> None:
+        """Note that the log has *statistics*."""
+
+        def write() -> None:
+            for one in statistics:
+                mark_stored(self._cursor, one)
+
+        self._transaction(write)
 
     def trim(self, before: datetime, limit: int = 2000) -> None:
         """Forget tries older than *before*, a bounded number at a time."""

@@ -120,6 +120,36 @@ INSERT OR IGNORE INTO day_members (app_id, day, member) VALUES (?, ?, ?)
 INSERT INTO day_rooms (app_id, day, room_key, meetings, meeting_seconds, participant_seconds, joins, peak) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET meetings = meetings + excluded.meetings, meeting_seconds = meeting_seconds + excluded.meeting_seconds,
 participant_seconds = participant_seconds + excluded.participant_seconds, joins = joins + excluded.joins, peak = max(peak, excluded.peak)
+-- deliveries.presence_add: Add to who came and went of an account within a second.
+INSERT INTO account_presence (account_id, second, delta, high) VALUES (?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET high = max(high, delta + excluded.high), delta = delta + excluded.delta
+-- deliveries.presence_within: Who came and went of an account between two seconds.
+SELECT second, delta, high FROM account_presence WHERE account_id = ? AND second >= ? AND second < ? ORDER BY second
+-- deliveries.presence_later: How many came less how many went of an account from a second on.
+SELECT coalesce(sum(delta), 0) FROM account_presence WHERE account_id = ? AND second >= ?
+-- deliveries.presence_trim: Forget who came and went of an account before a second.
+DELETE FROM account_presence WHERE account_id = ? AND second < ?
+-- deliveries.going_put: Note who is in a room of an account.
+INSERT OR REPLACE INTO account_rooms (account_id, room_key, opened_at, present) VALUES (?, ?, ?, ?)
+-- deliveries.going_drop: Nobody is in a room of an account any more.
+DELETE FROM account_rooms WHERE account_id = ? AND room_key = ?
+-- deliveries.going: The rooms of some sources of an account that go on.
+SELECT opened_at, present FROM account_rooms WHERE account_id = ?1
+AND substr(room_key, 1, instr(room_key, '/') - 1) IN (SELECT value FROM json_each(?2))
+-- deliveries.statistic_add: Write a statistic that is about to be told.
+INSERT OR IGNORE INTO statistics (account_id, day, number, body) VALUES (?, ?, ?, ?)
+-- deliveries.statistic_stored: The log has a statistic.
+UPDATE statistics SET stored = 1 WHERE account_id = ? AND day = ? AND number = ?
+-- deliveries.statistics_waiting: Statistics that the log may not have yet.
+SELECT body FROM statistics INDEXED BY statistics_waiting WHERE stored = 0 ORDER BY day, account_id, number LIMIT 1000
+-- deliveries.statistics_of: An account's statistics of days before a day.
+SELECT body, stored FROM statistics WHERE account_id = ? AND day < ? ORDER BY day DESC, number DESC LIMIT ?
+-- deliveries.statistics_of_day: Each telling of an account's day.
+SELECT body, stored FROM statistics WHERE account_id = ? AND day = ? ORDER BY number
+-- deliveries.statistic_progress: The day up to which an account was told.
+SELECT day FROM statistics_progress WHERE account_id = ?
+-- deliveries.statistic_progress_put: Move the day up to which an account was told.
+INSERT INTO statistics_progress (account_id, day) VALUES (?, ?) ON CONFLICT DO UPDATE SET day = max(day, excluded.day)
 -- deliveries.command_get: Whether a command was carried out.
 SELECT result FROM commands_done WHERE id = ?
 -- deliveries.command_put: Note a command as carried out.

@@ -22,7 +22,7 @@ from northbound.model.delivery import (
     RetryAt,
     Stop,
 )
-from northbound.model.room import Tally
+from northbound.model.room import Going, Tally
 from northbound.model.wire import Response
 
 Row = tuple[Any, ...]
@@ -146,6 +146,8 @@ class Sums:
     ) -> None:
         self.days: dict[tuple[str, str], list[Any]] = {}  # meetings, held, stayed, joins, peak, present
         self.members: dict[tuple[str, str], list[str]] = {}
+        self._presence: dict[tuple[str, int], tuple[int, int]] = {}
+        self._going: dict[tuple[str, str], tuple[int | None, int]] = {}
         rooms: dict[tuple[str, str, str], list[Any]] = {}  # meetings, held, stayed, joins, peak
         for app_id, tally in tallies:
             day, were_present = present.get(app_id) or last_present(app_id)
@@ -156,9 +158,25 @@ class Sums:
             if tally.present_delta or tally.day == newest:
                 self._day(app_id, newest)[5] = now_present
             self.members.setdefault((app_id, tally.day), []).extend(tally.members)
+            if tally.going is not None:
+                self._note(app_id, tally, tally.going)
+                continue
             room = rooms.setdefault((app_id, tally.day, tally.room_key), [0, 0.0, 0.0, 0, 0])
             _add(room, tally, tally.room_present)
         self.rooms: list[Row] = [(*key, *room) for key, room in rooms.items()]
+        self.presence: list[Row] = [(*key, *change) for key, change in self._presence.items()]
+        self.going: list[Row] = [(*key, *room) for key, room in self._going.items() if any(room)]
+        self.gone: list[Row] = [key for key, room in self._going.items() if not any(room)]
+
+    def _note(self, account_id: str, tally: Tally, going: Going) -> None:
+        """Note who is in a room of an account; the tally of the newest day has the change of their number."""
+        self._going[account_id, tally.room_key] = (going.opened_at and micros(going.opened_at), going.present)
+        if not tally.present_delta:
+            return
+        key = (account_id, micros(going.at) // 1_000_000)
+        known = self._presence.get(key)
+        delta = tally.present_delta + (known[0] if known else 0)
+        self._presence[key] = (delta, max(known[1], delta) if known else delta)
 
     def _day(self, app_id: str, day: str) -> list[Any]:
         self.members.setdefault((app_id, day), [])

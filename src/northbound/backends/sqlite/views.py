@@ -3,7 +3,7 @@
 import contextlib
 import queue
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,20 @@ class TimedReads:
         """Return all rows of a statement that was put together; raise `Overloaded` when it takes too long."""
         with self._connection() as connection:
             return connection.execute(statement, values).fetchall()
+
+    @contextlib.contextmanager
+    def at_once(self) -> Generator[Callable[..., list[Any]]]:
+        """Let several queries see one moment; together they take no longer than one may."""
+        with self._connection() as connection:
+            connection.execute("BEGIN")
+
+            def rows(name: str, *values: Any) -> list[Any]:
+                return connection.execute(query(name), values).fetchall()
+
+            try:
+                yield rows
+            finally:
+                connection.execute("ROLLBACK")
 
     def row(self, name: str, *values: Any) -> Any:
         """Return the first row of query *name*, or None."""

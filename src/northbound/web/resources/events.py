@@ -165,13 +165,19 @@ def _types(text: str | None) -> frozenset[str]:
 
 async def own_event(call: Call[Any, Any], event_id: str) -> Logged:
     """Return an event that the caller may see."""
-    logged = await call.read(call.hub.log.find, event_id)
+    logged = await call.read(call.hub.log.find, event_id) or await call.read(searched, call.hub, event_id)
     if logged is None:
         not_found("event", event_id)
     source = source_of(call.hub, logged)
     if not call.may_see(source.app_id if source is not None else None):
         not_found("event", event_id)
     return logged
+
+
+def searched(hub: Hub, event_id: str) -> Logged | None:
+    """Return an event whose id does not tell its place in the log, such as a statistic's, once it is searchable."""
+    hits = hub.history.search(HistoryQuery(event_id=event_id, limit=1))
+    return hub.log.at(hits[0].offset) if hits else None
 
 
 async def quarantined(call: Call[QuarantineQuery, Nothing]) -> Answer:

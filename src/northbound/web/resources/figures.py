@@ -4,6 +4,7 @@ from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from northbound.logic.project import OURS
 from northbound.logic.stats import counts_of_source, day_of, disputes, told_span, with_open_rooms
 from northbound.model.app import App, Endpoint, Source
 from northbound.model.errors import InvalidInput, StoreFailed
@@ -126,7 +127,8 @@ async def _told(call: Call[Any, Any], app: App, span: tuple[datetime, datetime])
         until=span[1],
         limit=TOLD_SHOWN,
     )
-    newest = {hit.source_id: hit for hit in reversed(await call.read(call.hub.history.search, wanted))}
+    found = await call.read(call.hub.history.search, wanted)
+    newest = {hit.source_id: hit for hit in reversed(found) if hit.dialect != OURS}  # our own is no vendor's
     entries = [(hit, await call.read(call.hub.log.at, hit.offset)) for hit in newest.values()]
     return [(hit, entry.event.facts.counts) for hit, entry in entries if entry and entry.event.facts.counts]
 

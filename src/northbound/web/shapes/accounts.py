@@ -7,6 +7,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from northbound.model.account import Grant
+from northbound.model.event import Counts
 from northbound.web.shapes.setup import Given, Name, Text
 
 
@@ -54,6 +55,41 @@ class AccountShown(msgspec.Struct, frozen=True, kw_only=True):
     revision: int
     access_key_id: str | UnsetType = UNSET
     access_key_secret: str | UnsetType = UNSET
+
+
+class StatisticShown(msgspec.Struct, frozen=True, kw_only=True):
+    """A day's statistic as it was sent: `number` is 0, of corrections 1, 2, ...; `stored` once the log has it."""
+
+    day: str
+    number: int
+    event_id: str
+    time_zone: str
+    counts: Counts
+    made_at: datetime
+    stored: bool
+
+
+class StatisticWanted(Given, frozen=True, kw_only=True):
+    """A past day is counted anew; it is sent only when `dry_run` is false."""
+
+    dry_run: bool = True
+
+
+class StatisticAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What was sent of a day last, what it counts now, and which figures differ.
+
+    When it is sent, `event_id` is a correction's, or the old one where nothing differs; `command_id` tells when it is
+    done. `deliveries` are how many go out again under the old id.
+    """
+
+    day: str
+    time_zone: str
+    told: StatisticShown | None
+    counts: Counts
+    differs: list[str]
+    event_id: str | None = None
+    deliveries: int = 0
+    command_id: str | None = None
 
 
 class AccessKeyShown(msgspec.Struct, frozen=True, kw_only=True):
