@@ -2,10 +2,13 @@
 
 import json
 import re
+import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Callable
 from dataclasses import replace as replaced
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -20,7 +23,7 @@ from e2e.receiver import Receiver, wait_until
 from e2e.vendors import avd
 from independent_signatures import Signed, aliyun_cvc
 from sdk.clients import EVENTBRIDGE, SIGNATURES, code_of, eventbridge
-from sdk.customer import Customer
+from sdk.customer import Customer, made
 from sdk.table import Record
 
 CVC = "aliyuncvc:MeetingEvent:"
@@ -527,3 +530,39 @@ def test_an_event_that_was_put_is_found_and_traced(record: Record, customer: Cus
         wait_until(lambda: client.query_traced_events(asked).body.data.events, 20, "the event to be searchable")
         (found,) = client.query_traced_events(asked).body.data.events
         assert (found.event_id, found.event_bus_name) == (words["Id"], "default")
+
+
+# --- the page --------------------------------------------------------------------------------------------------------
+
+PAGE = Path(__file__).parents[2] / "docs" / "vendors" / "eventbridge.md"
+
+
+def test_the_page_says_how_to_point_a_client_here(
+    hub: Hub, receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its commands, as they stand there: an account, a rule, and a meeting that arrives."""
+    part = PAGE.read_text().partition("## Point your client here")[2].partition("\n## ")[0]
+    blocks = dict(re.findall(r"^```(sh|python)\n(.*?)^```$", part, re.MULTILINE | re.DOTALL))
+    name, room = f"aliyun_cvc-{uuid4().hex[:8]}", f"room-{uuid4().hex[:8]}"
+    cli = (
+        f'northbound() {{ "{sys.executable}" -m northbound.cli "$@" --data "{hub.folder.path}" --server "$SERVER"; }}\n'
+    )
+    words = {"SERVER": f"http://{hub.config.listen}", "HUB": hub.config.listen, "CALLBACK": receiver.url(name)}
+    for variable, value in words.items():
+        monkeypatch.setenv(variable, value)
+
+    subprocess.run(["bash", "-ec", cli + blocks["sh"]], cwd=tmp_path, check=True, capture_output=True, timeout=60)
+    ran = subprocess.run(
+        [sys.executable, "-c", blocks["python"]], cwd=tmp_path, check=True, capture_output=True, text=True, timeout=60
+    )
+    account = json.loads((tmp_path / "acme.json").read_text())["id"]
+    source = Customer(
+        hub=hub, address="", account_id=account, access_key_id="", access_key_secret="", app_key="",
+        app_id=made(hub, "apps", {"name": "app", "account_id": account})["id"],
+    ).vendor("avd")  # fmt: skip
+    time.sleep(SEEN_SECONDS)
+    source.tells(avd("open", room))
+    (arrived,) = receiver.wait_for(name, 1)
+
+    assert ran.stdout.strip() == f"acs:eventbridge:cn-hangzhou:{account}:eventbus/default/rule/meetings"
+    checked(arrived.request)
