@@ -13,9 +13,11 @@ from http.client import HTTPConnection
 from typing import Any
 
 import pytest
+from alibabacloud_eventbridge20200401 import models as m
 
 import independent_signatures as independent
 from e2e.receiver import Receiver, wait_until
+from sdk.clients import eventbridge
 from sdk.customer import Customer
 from sdk.plane_client import NAME, SIGNATURE, Driver, Plane, Refused
 from sdk.table import Record
@@ -428,3 +430,36 @@ def test_a_trace_tells_each_step_and_why_none(record: Record, plane: Plane, rece
     assert (sent_on["lane"], sent_on["state"]) == ("loose", "delivered")
     stranger = hub.api("GET", "/api/v1/events/ev_0000000000_000000000000/trace")
     assert stranger[0] == 404
+
+
+def test_what_cannot_be_delivered_lies_on_the_bus_for_it(record: Record, plane: Plane, receiver: Receiver) -> None:
+    """Unchanged, and once, also where that bus sends its own dead letters back."""
+    here, there = (f"aliyun_cvc-{which}{next(NUMBERS)}" for which in ("here", "there"))
+    hub, account = plane.customer.hub, plane.customer.account_id
+    receiver.fail(here)
+    receiver.fail(there, times=4)
+    arn = f"acs:eventbridge:cn-hangzhou:{account}:eventbus/"
+    for bus in ("here", "there"):
+        plane.call("create_event_bus", "CreateEventBusRequest", EventBusName=bus)
+    for bus, other, name in (("here", "there", here), ("there", "here", there)):
+        plane.call("create_rule", "CreateRuleRequest", EventBusName=bus, RuleName="r", FilterPattern="{}", Targets=[])
+        # This client's model of a target has no dead-letter queue, so the rule's other interface says it.
+        words = {"Id": "t", "Type": "http", "Endpoint": receiver.url(name), "DeadLetterQueue": {"Arn": arn + other},
+                 "ParamList": [{"ResourceKey": "Body", "Form": "ORIGINAL"}]}  # fmt: skip
+        entry = m.PutTargetsRequestTargets().from_map(words)
+        eventbridge(plane.customer).put_targets(m.PutTargetsRequest(event_bus_name=bus, rule_name="r", targets=[entry]))
+    time.sleep(0.4)
+    with record("putEvents", case="dead letter to another bus", **SDK):
+        wanted = event(bus="here")
+        place = plane.put(wanted)["EntryList"][0]["TraceId"]
+        wait_until(lambda: len(receiver.at(there)) == 4, 60, lambda: f"the dead letter\n{hub.tail()}")
+        hub.wait_idle()
+        first, dead = receiver.at(here)[0].request.body, receiver.at(there)[0].request.body
+        assert (dead, json.loads(dead)["aliyuneventbusname"]) == (first, "here")
+        assert (len(receiver.at(here)), len(receiver.at(there))) == (4, 4)
+    for bus in ("here", "there"):
+        asked = {"EventBusName": bus, "EventId": wanted["id"]}
+        told = plane.call("query_event_traces", "QueryEventTracesRequest", **asked)["EventTraceList"]
+        assert [one["Action"] for one in told] == ["PutEvent", "FilterEvent"] + ["PushEvent"] * 4
+    status, shown = hub.api("GET", f"/api/v1/events/{place}/trace")
+    assert (status, shown["deliveries"][0]["state"]) == (200, "dead")

@@ -699,15 +699,23 @@ def test_a_body_that_cannot_be_made_is_a_dead_letter_with_the_reason_and_the_roo
     assert "the event has nothing at $.data.nope" in (post.of(numbers[0]).reason or "")
 
 
-def test_an_endpoint_that_tolerates_no_loss_stops_at_the_first_and_the_rest_waits():
+def test_an_endpoint_that_tolerates_no_loss_stops_and_goes_on_where_it_stopped():
+    """ErrorsTolerance NONE: nothing becomes a dead letter; whoever starts it again gets the same event first."""
     post = Post(endpoint(retry=POLICY, stops_when_dead=True))
     numbers = post.add(delivery(1), delivery(2))
     for _ in range(3):
         post.exchange(ERROR)
         post.clock.advance(10)
 
-    assert [post.of(number).state for number in numbers] == [S.DEAD, S.WAITING]
-    assert set(post.store.stopped()) == {"ep_1"}
+    assert [post.of(number).state for number in numbers] == [S.WAITING, S.WAITING]
+    stop = post.store.stopped()["ep_1"]
+    assert (stop.is_gone, stop.probe_at, "the endpoint stops" in stop.reason) == (False, None, True)
+    post.store.start_endpoint("ep_1")
+    post.stage.started("ep_1")
+    post.exchange(OK)
+    post.exchange(OK)
+    assert [post.of(number).state for number in numbers] == [S.DELIVERED, S.DELIVERED]
+    assert [one.attempts for one in map(post.of, numbers)] == [4, 1]
 
 
 # --- two paths -------------------------------------------------------------------------------------------------------

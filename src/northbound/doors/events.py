@@ -22,10 +22,13 @@ from northbound.doors.bridge import (
     SOURCE_LONGEST,
     SUBJECT_LONGEST,
     TYPE_LONGEST,
+    VIEW,
 )
 from northbound.doors.rpc import RpcError
 from northbound.model.account import Account, Bus
+from northbound.model.delivery import Delivery
 from northbound.model.errors import DecodeError
+from northbound.model.event import Event, EventType
 
 BUS_NAME: Final = "aliyuneventbusname"
 # What the bus itself says of an event; a sender's own words for these are dropped.
@@ -218,6 +221,31 @@ def as_put(words: Words, account: Account, bus: Bus, now: datetime, address: str
     }
     made: Mapping[str, Any] = {"specversion": "1.0"} | given | said
     return msgspec.json.format(msgspec.json.encode(made), indent=-1)
+
+
+def as_dead_letter(delivery: Delivery) -> Event:
+    """Return what could not be delivered as it lies on a bus for dead letters: the event's own words, unchanged.
+
+    It tells of no room there, so that nothing is counted twice. Words of a wire without an envelope get one.
+    """
+    words = delivery.view.words
+    parts = msgspec.json.decode(words, type=Words)
+    if delivery.dialect != VIEW and not (identity(parts) and source_of(parts)):
+        words = msgspec.Raw(
+            msgspec.json.encode(
+                {
+                    "specversion": "1.0",
+                    "id": delivery.event_id,
+                    "source": "northbound",
+                    "type": delivery.event_type,
+                    "datacontenttype": "application/json",
+                    "data": words,
+                }
+            )
+        )
+        parts = msgspec.json.decode(words, type=Words)
+    key = put_key(identity(parts), source_of(parts))
+    return Event(type=EventType.UNKNOWN, dialect=VIEW, dedupe_key=key, vendor=words)
 
 
 def identity(words: Mapping[str, msgspec.Raw]) -> str:

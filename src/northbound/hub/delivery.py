@@ -30,15 +30,18 @@ from northbound.logic.daily import counted_accounts
 from northbound.logic.health import room_of
 from northbound.logic.keys import with_keys
 from northbound.logic.route import RoutingTable, build_table, test_delivery
+from northbound.model.account import Bus
 from northbound.model.alarm import AlarmKind
 from northbound.model.app import Endpoint, EndpointState, Registry
 from northbound.model.certificate import Certificate
 from northbound.model.delivery import Dead, Delivery, DeliveryState, Done, Stop
 from northbound.model.errors import NotFound
-from northbound.model.log import Logged
+from northbound.model.event import Event
+from northbound.model.log import Logged, Receipt
 from northbound.model.statistic import Counted
 from northbound.stages.alarms import Alarms
 from northbound.stages.control import Control
+from northbound.stages.dead_letter import DeadLetters
 from northbound.stages.deliver import Deliver, Settled
 from northbound.stages.follow import Follow
 from northbound.stages.health import HealthRules, Poisoned
@@ -65,6 +68,7 @@ class Delivering:
         self._endpoints: dict[str, Endpoint] = {}
         self.table: RoutingTable = build_table(Registry())
         self.counted: tuple[Counted, ...] = ()
+        self._buses: dict[str, Bus] = {}
         self.changed: list[str] = []
         self.counts: Counter[tuple[str, str, str]] = Counter()
         self.registry = prometheus.CollectorRegistry()
@@ -82,6 +86,7 @@ class Delivering:
         stopped = self._store.stopped()
         self.table = build_table(registry)
         self.counted = counted_accounts(registry)
+        self._buses = {one.id: one for one in registry.buses}
         self._endpoints = {}
         for one in self.table.endpoints.values():
             resolved = with_keys(one, apps.get(one.app_id), self._dialects[one.dialect], keys)
@@ -97,6 +102,10 @@ class Delivering:
     def endpoint(self, endpoint_id: str) -> Endpoint | None:
         """Return an endpoint with the keys that sign for it."""
         return self._endpoints.get(endpoint_id)
+
+    def bus(self, bus_id: str) -> Bus | None:
+        """Return an event bus, None when it was deleted."""
+        return self._buses.get(bus_id)
 
     async def on_stopped(self, endpoint: Endpoint, stop: Stop) -> None:
         """Mark an endpoint that stopped by itself at once, and say so before it is stored."""
@@ -194,6 +203,8 @@ async def main(config: Config, folder: Folder) -> None:
     watch = RegistryWatch(folder, hub.on_registry)
     allow, proxy = AllowList.parse(config.allow_targets), config.egress_proxy or None
     sender, second = (CurlSender(allow=allow, proxy=proxy) for _ in range(2))
+    intake = Channel(folder, "intake")
+    dead_letters = _dead_letters(intake, hub, clock)
     deliver = Deliver(
         store,
         sender,
@@ -215,10 +226,10 @@ async def main(config: Config, folder: Folder) -> None:
             on_started=hub.on_recovered,
             on_poisoned=hub.on_poisoned,
         ),
+        dead_letters=dead_letters,
     )
     hub.registry.register(HeadMeter(deliver.heads))
     deliver.recover()
-    intake = Channel(folder, "intake")
 
     async def conclude(entries: Sequence[Logged]) -> int:
         return await intake.call(do="conclude", entries=list(entries))
@@ -269,6 +280,7 @@ async def main(config: Config, folder: Folder) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(follow.run(bell))
             tasks.create_task(deliver.run())
+            tasks.create_task(dead_letters.run())
             tasks.create_task(alarms.run())
             tasks.create_task(tell_alarms(config, store))
             tasks.create_task(statistics.run())
@@ -282,6 +294,15 @@ async def main(config: Config, folder: Folder) -> None:
         await sender.close()
         await second.close()
         store.close()
+
+
+def _dead_letters(intake: Channel, hub: Delivering, clock: SystemClock) -> DeadLetters:
+    """Return what puts events on their buses for dead letters, through the log's one writer."""
+
+    async def put(receipt: Receipt, events: Sequence[Event]) -> None:
+        await intake.call(do="put", receipt=receipt, events=list(events))
+
+    return DeadLetters(put, hub.bus, clock)
 
 
 async def _obey(commands: SqliteControlReader, control: Control, statistics: Statistics) -> None:

@@ -8,7 +8,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from northbound.model.app import RetryPolicy, RetryStrategy
+from northbound.model.app import Endpoint, RetryPolicy, RetryStrategy
 from northbound.model.delivery import Dead, Done, Failure, FailureKind, NextStep, RetryAt, Verdict
 from northbound.model.wire import Response
 
@@ -51,6 +51,13 @@ def next_step(
     asked = asked_wait(verdict.retry_after, now)
     wait *= scale
     return RetryAt(due_at=now + (wait if asked is None else max(wait, asked)), reason=reason)
+
+
+def held(step: NextStep, endpoint: Endpoint, now: datetime) -> NextStep:
+    """Return *step*, at an endpoint that stops rather than giving anything up: it waits there, first of its lane."""
+    if not isinstance(step, Dead) or step.cancelled or not endpoint.stops_when_dead:
+        return step
+    return RetryAt(due_at=now, reason=f"{step.reason}; the endpoint stops, as it was asked to", stop_endpoint=True)
 
 
 def free_retry(verdict: Verdict, now: datetime, jitter: float, *, scale: float = 1.0) -> RetryAt:

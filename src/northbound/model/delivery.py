@@ -152,10 +152,11 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RetryAt(msgspec.Struct, frozen=True, kw_only=True):
-    """Try again at `due_at`."""
+    """Try again at `due_at`; with `stop_endpoint` it waits for whoever starts the endpoint again."""
 
     due_at: datetime
     reason: str
+    stop_endpoint: bool = False
 
 
 class Dead(msgspec.Struct, frozen=True, kw_only=True):

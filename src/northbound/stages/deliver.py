@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from northbound.dialects.base import Dialect
 from northbound.logic.order import LaneKey, Lanes, Lease
-from northbound.logic.retry import failure_verdict, free_retry, may_have_arrived, next_step
+from northbound.logic.retry import failure_verdict, free_retry, held, may_have_arrived, next_step
 from northbound.logic.transform import reshaped
 from northbound.model.app import Endpoint
 from northbound.model.delivery import (
@@ -32,9 +32,11 @@ from northbound.model.errors import HubError, InvalidInput
 from northbound.model.wire import Request
 from northbound.ports import Clock, DeliveryQueue, Entropy, Sender
 from northbound.stages.cancel import DELETED, Row, cancel_all
+from northbound.stages.dead_letter import DeadLetters
 from northbound.stages.hands import Hands
 from northbound.stages.health import Heads, Health, HealthRules
 from northbound.stages.kept import Kept
+from northbound.stages.under_way import Flight, Outcome
 
 SETTLE_ROWS = 256  # outcomes in one commit
 IN_FLIGHT = 512  # exchanges under way, all endpoints together
@@ -51,33 +53,6 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
     endpoint: Endpoint
     attempt: Attempt
     step: NextStep
-
-
-class _Flight(msgspec.Struct, frozen=True, kw_only=True):
-    """An exchange under way, until `expires` on the monotonic clock."""
-
-    lease: Lease
-    deliveries: tuple[Delivery, ...]
-    endpoint: Endpoint
-    request: Request
-    expires: float
-
-
-class _Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    lease: Lease
-    deliveries: tuple[Delivery, ...]
-    endpoint: Endpoint
-    attempt: Attempt
-    step: NextStep
-    in_lane: NextStep  # the same by the lanes' clock
-    charged: bool
-
-    @property
-    def is_telling(self) -> bool:
-        """Whether it says something of its endpoint: it was sent, and our own side did not fail (D6)."""
-        outcome = self.attempt.exchange.outcome
-        is_unsent = isinstance(outcome, Failure) and outcome.kind is FailureKind.NOT_SENT
-        return isinstance(self.step, Done) or (self.charged and not is_unsent)
 
 
 class Deliver:
@@ -98,8 +73,13 @@ class Deliver:
         settle: Callable[[Sequence[Row], HealthChange], Awaitable[None]] | None = None,
         second: Sender | None = None,
         rules: HealthRules | None = None,
+        dead_letters: DeadLetters | None = None,
     ) -> None:
-        """*settle* stores like *queue*, beside the loop; *second* sends what goes on a second path, apart (D20)."""
+        """*settle* stores like *queue*, beside the loop; *second* sends what goes on a second path, apart (D20).
+
+        *dead_letters* puts what is given up on the endpoint's bus for such events, before it is settled.
+        """
+        self._dead_letters = dead_letters
         self._queue = queue
         self._sender = sender
         self._second = second or sender
@@ -117,8 +97,8 @@ class Deliver:
         self.lanes = Lanes(endpoint, self._batch_size)
         self.kept = Kept(queue)
         self.hands = Hands(queue, self.lanes, self.kept, self.heads, endpoint, self._steady, self.wake)
-        self._flights: dict[LaneKey, _Flight] = {}
-        self._outcomes: list[_Outcome] = []
+        self._flights: dict[LaneKey, Flight] = {}
+        self._outcomes: list[Outcome] = []
         self._look_for_deleted = False
         self._wake = asyncio.Event()
         self._began = clock.now(), clock.monotonic()
@@ -161,7 +141,7 @@ class Deliver:
     @property
     def idle(self) -> bool:
         """Whether nothing is under way, unsettled or waiting."""
-        return not self._flights and not self._outcomes and not self.lanes.size
+        return not self._flights and not self._outcomes and not self.lanes.size  # what is being put is in its lane
 
     async def run(self) -> None:
         """Deliver for ever; while the store refuses, nothing is sent: it could only be sent again and again."""
@@ -208,8 +188,8 @@ class Deliver:
         if not batch:
             return 0
         for one in batch:
-            if isinstance(one.step, Dead) and one.step.stop_endpoint:
-                await self.health.stop_gone(one.endpoint, one.step.reason)
+            if not isinstance(one.step, Done) and one.step.stop_endpoint:
+                await self.health.stop(one.endpoint, one.step)
         lanes = [self.lanes.destined(one.lease, one.in_lane, now) for one in batch]
         change = self._change_of(batch)
         await self._store(
@@ -263,7 +243,7 @@ class Deliver:
                 lease = self.lanes.shrink(lease, len(deliveries) // 2)
                 deliveries = deliveries[: len(lease.numbers)]
         expires = self._clock.monotonic() + self._lease
-        flight = _Flight(lease=lease, deliveries=deliveries, endpoint=endpoint, request=request, expires=expires)
+        flight = Flight(lease=lease, deliveries=deliveries, endpoint=endpoint, request=request, expires=expires)
         self._flights[lease.lane_key] = flight
         sender = self._second if endpoint.path == SECOND_PATH else self._sender
         sender.submit(
@@ -291,7 +271,7 @@ class Deliver:
             request = request.adding(("northbound-possible-duplicate", "1"))
         return dialect.sign(request, endpoint, self._clock.now(), self._entropy.bytes(32))
 
-    def _ended(self, flight: _Flight, exchange: Exchange) -> None:
+    def _ended(self, flight: Flight, exchange: Exchange) -> None:
         if self._flights.get(flight.lease.lane_key) is not flight:
             return  # its lease ended by time before: what is known of it is settled already
         del self._flights[flight.lease.lane_key]
@@ -363,28 +343,32 @@ class Deliver:
         *,
         is_charged: bool,
     ) -> None:
-        if isinstance(step, Dead) and endpoint.stops_when_dead and not step.cancelled:
-            step = replace(step, stop_endpoint=True)
-        self._outcomes.append(
-            _Outcome(
-                lease=lease,
-                deliveries=deliveries,
-                endpoint=endpoint,
-                attempt=attempt,
-                step=step,
-                in_lane=self._in_lane(step),
-                charged=is_charged,
-            )
+        step = held(step, endpoint, self._clock.now())
+        one = Outcome(
+            lease=lease,
+            deliveries=deliveries,
+            endpoint=endpoint,
+            attempt=attempt,
+            step=step,
+            in_lane=self._in_lane(step),
+            charged=is_charged,
         )
+        if self._dead_letters is not None and endpoint.dead_letter_bus and isinstance(step, Dead):
+            self._dead_letters.take(endpoint, deliveries, lambda: self._is_over(one))
+        else:
+            self._is_over(one)
+
+    def _is_over(self, one: Outcome) -> None:
+        self._outcomes.append(one)
         self._wake.set()
 
-    def _unless_deleted(self, one: _Outcome) -> _Outcome:
+    def _unless_deleted(self, one: Outcome) -> Outcome:
         if isinstance(one.step, RetryAt) and self._endpoint(one.endpoint.id) is None:
             self._look_for_deleted = True
             return replace(one, step=DELETED, in_lane=DELETED)
         return one
 
-    def _rows(self, one: _Outcome, lane: Lane) -> list[Row]:
+    def _rows(self, one: Outcome, lane: Lane) -> list[Row]:
         return [
             (
                 number,
@@ -396,7 +380,7 @@ class Deliver:
             for number, delivery in zip(one.lease.numbers, one.deliveries, strict=True)
         ]
 
-    def _conclude(self, one: _Outcome, lane: Lane) -> None:
+    def _conclude(self, one: Outcome, lane: Lane) -> None:
         for number, delivery in zip(one.lease.numbers, one.deliveries, strict=True):
             self.kept.drop(number)
             if isinstance(one.step, RetryAt):
@@ -409,13 +393,13 @@ class Deliver:
             self._on_settled(Settled(delivery=delivery, endpoint=one.endpoint, attempt=one.attempt, step=one.step))
         self.heads.note(one.lease, one.deliveries[0], one.endpoint, one.attempt, one.step, lane, is_charged=one.charged)
 
-    def _change_of(self, batch: Sequence[_Outcome]) -> HealthChange:
+    def _change_of(self, batch: Sequence[Outcome]) -> HealthChange:
         """Return what a batch says of its endpoints."""
         outcomes = [(one.endpoint.id, isinstance(one.step, Done)) for one in batch if one.is_telling]
         in_vain = [one.endpoint.id for one in batch if one.lease.is_probe and isinstance(one.step, RetryAt)]
         return self.health.changes(outcomes, in_vain)
 
-    async def _look_after(self, one: _Outcome) -> None:
+    async def _look_after(self, one: Outcome) -> None:
         """Start an endpoint that accepts again, stop one that fails for too long."""
         if one.lease.is_probe:
             self.health.probing.discard(one.endpoint.id)

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from northbound.logic.health import failing_changes, fails_too_long, is_poison, next_probe
 from northbound.logic.order import APART, LaneKey, Lease
 from northbound.model.app import Endpoint, EndpointState
-from northbound.model.delivery import Attempt, Delivery, HealthChange, Lane, NextStep, RetryAt, Stop
+from northbound.model.delivery import Attempt, Dead, Delivery, HealthChange, Lane, NextStep, RetryAt, Stop
 from northbound.ports import DeliveryQueue, Entropy
 
 PROBES = 64  # stopped endpoints tried at once: those that answer nothing must not take the places of the others
@@ -158,6 +158,13 @@ class Health:
             hours = (now - since) / self._rules.scale / timedelta(hours=1)
             told = f"every attempt failed for {hours:.0f} h, the last with: {reason}"
             await self._stop(endpoint, Stop(reason=told, at=now, is_gone=False, probe_at=self.next_probe()))
+
+    async def stop(self, endpoint: Endpoint, step: Dead | RetryAt) -> None:
+        """Stop *endpoint* after a 410, or rather than give something up: then nobody but a person starts it again."""
+        if isinstance(step, Dead):
+            await self.stop_gone(endpoint, step.reason)
+        elif endpoint.id not in self._stops:
+            await self._stop(endpoint, Stop(reason=step.reason, at=self._now(), is_gone=False))
 
     async def stop_gone(self, endpoint: Endpoint, reason: str) -> None:
         """Stop *endpoint* after a 410."""
