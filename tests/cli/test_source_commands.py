@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -106,3 +107,11 @@ def test_a_source_set_up_by_hand_has_nothing_to_check() -> None:
         ended = run("source", "show", "src_1", "--check", "--server", hub.url, "--key", "nb_x")
 
     assert ended.exit_code == 2 and "by hand" in ended.stderr
+
+
+def test_a_token_the_vendor_may_have_forgotten_is_not_sent_again() -> None:
+    """A repeat after a day would subscribe a second time; so it is not tried."""
+    old = (datetime.now(UTC) - timedelta(days=1)).isoformat()
+
+    with pytest.raises(InvalidInput, match="newest events"):
+        Rtc(LOGIN).look({"At": old, "SubscribeId": "s", "AppId": "a", "ClientToken": "t"}, "http://h.test")

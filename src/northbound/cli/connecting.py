@@ -1,6 +1,7 @@
 """Commands that subscribe the hub at a vendor's real service, show what was made there, and remove it again."""
 
 import secrets
+from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import quote, urlsplit
 
@@ -186,6 +187,7 @@ def _subscribed(hub: Client, vendor: str, login: Login, body: dict[str, Any], to
     """Make the source, then the subscription, and look; where the vendor refuses, nothing of it stays."""
     service = SERVICES[vendor](login)
     place = {"vendor": vendor, "region": login.region, "endpoint": login.endpoint, "protocol": login.protocol}
+    place["At"] = datetime.now(UTC).isoformat(timespec="seconds")
     connection: Connection = place | body["connection"]
     # The source knows what is asked for before the vendor does: whatever happens now can be removed by it.
     source = hub.call("POST", "/sources", body | {"connection": connection})

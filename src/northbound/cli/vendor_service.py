@@ -6,6 +6,7 @@ of our errors, with the vendor's own code and words, and without the keys that w
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -19,6 +20,7 @@ MESSAGE_MOST = 400
 INSTALL = "python -m pip install 'northbound[connect]'"
 RTC_EVENTS = ("ChannelEvent", "UserEvent")
 CVC_TYPES = ("MeetingStateEvent", "MemberStateEvent", "MemberOperate", "MeetingStatistic")
+REPEATABLE = timedelta(hours=12)  # a ClientToken is remembered for a day (facts 1.7)
 TARGET = "northbound"
 Connection = dict[str, str]
 
@@ -82,7 +84,15 @@ class Rtc:
         return connection | {"SubscribeId": answer.body.subscribe_id}
 
     def look(self, connection: Connection, url: str) -> str:
-        """Ask again by the same ClientToken: the same SubscribeId comes back. The service has no call that lists."""
+        """Ask again by the same ClientToken: the same SubscribeId comes back. The service has no call that lists.
+
+        After the day for which a token is remembered, asking again would subscribe again: then nothing is asked.
+        """
+        if datetime.now(UTC) - datetime.fromisoformat(connection["At"]) > REPEATABLE:
+            raise InvalidInput(
+                f"connected at {connection['At']}: this vendor can be asked within 12 hours only, since it has no call "
+                "that lists subscriptions; look at the newest events instead"
+            )
         again = self.subscribe(connection, url, "")["SubscribeId"]
         if again != connection["SubscribeId"]:
             raise InvalidInput(f"the vendor knows this ClientToken as another subscription, {again}")
