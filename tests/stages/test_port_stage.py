@@ -11,7 +11,8 @@ from northbound.backends.sqlite.control import SqliteControl
 from northbound.model.errors import StoreFailed
 from northbound.model.event import Port
 from northbound.model.server import CheckedPort, Incident, Notice, Server
-from northbound.stages.port_check import KEPT, PortCheck
+from northbound.stages import port_check
+from northbound.stages.port_check import PortCheck
 from northbound.testing.fakes import NOW, FakeClock
 
 TCP, SOCKET = Port(kind="tcp", port=8088), Port(kind="websocket", port=7630)
@@ -142,13 +143,14 @@ def test_a_server_nobody_looks_at_any_more_ends_its_incident(world: World, state
     assert world.stage.reasons("srv_1") == {}
 
 
-def test_incidents_of_a_server_are_bounded(world: World) -> None:
-    for _ in range(KEPT + 5):
+def test_incidents_of_a_server_are_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(port_check, "KEPT", 4)
+    for _ in range(9):
         world.down = {TCP}
         world.look(3)
         world.down = set()
         world.look()
 
     kept = world.incidents
-    assert len(kept) == KEPT and len(world.told) == KEPT + 5
+    assert (len(kept), len(world.told)) == (4, 9)
     assert world.told[-1] == kept[-1].notices[0].id
