@@ -3,6 +3,9 @@
 import hmac
 import itertools
 import json
+import os
+import re
+import subprocess
 import time
 import urllib.request
 from base64 import b64encode
@@ -10,6 +13,7 @@ from collections.abc import Iterator
 from email.utils import formatdate
 from hashlib import md5
 from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +23,7 @@ import independent_signatures as independent
 from e2e.receiver import Receiver, wait_until
 from sdk.clients import eventbridge
 from sdk.customer import Customer
-from sdk.plane_client import NAME, SIGNATURE, Driver, Plane, Refused
+from sdk.plane_client import NAME, SIGNATURE, Driver, Plane, Refused, interpreter
 from sdk.table import Record
 
 NUMBERS = itertools.count(1)
@@ -463,3 +467,30 @@ def test_what_cannot_be_delivered_lies_on_the_bus_for_it(record: Record, plane: 
         assert [one["Action"] for one in told] == ["PutEvent", "FilterEvent"] + ["PushEvent"] * 4
     status, shown = hub.api("GET", f"/api/v1/events/{place}/trace")
     assert (status, shown["deliveries"][0]["state"]) == (200, "dead")
+
+
+# --- the page --------------------------------------------------------------------------------------------------------
+
+PAGE = Path(__file__).parents[2] / "docs" / "vendors" / "eventbridge.md"
+
+
+def test_the_page_says_how_to_point_a_data_plane_client_here(
+    customer: Customer, receiver: Receiver, tmp_path: Path
+) -> None:
+    """Its program, as it stands there, in the client's own virtualenv: bus, rule, event, and the event arrives."""
+    part = PAGE.read_text().partition("## The data plane")[2].partition("\n## ")[0]
+    (program,) = re.findall(r"^```python\n(.*?)^```$", part, re.MULTILINE | re.DOTALL)
+    name = f"aliyun_cvc-page{next(NUMBERS)}"
+    pair = {"access_key_id": customer.access_key_id, "access_key_secret": customer.access_key_secret}
+    (tmp_path / "acme.json").write_text(json.dumps(pair))
+    kept = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    environment = kept | {"HUB": customer.address, "CALLBACK": receiver.url(name)}
+
+    command = [str(interpreter()), "-c", program]
+    ran = subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True, timeout=60)
+    (arrived,) = receiver.wait_for(name, 1)
+
+    words = json.loads(arrived.request.body)
+    assert (words["id"], words["data"], words["aliyuneventbusname"]) == ("order-1", {"amount": 120}, "orders")
+    status, trace = customer.hub.api("GET", f"/api/v1/events/{ran.stdout.strip()}/trace")
+    assert (status, [one["outcome"] for one in trace["rules"]]) == (200, ["sent"])
