@@ -29,7 +29,7 @@ from typing import Protocol
 from rich.console import Console
 from rich.table import Table
 
-ROWS_VARIABLE = "NORTHBOUND_SDK_ROWS"  # the file that rows are appended to; unset: nobody asked for them
+ROWS_VARIABLE = "SDK_REPORT_ROWS"  # where rows are appended; unset: nobody asked (NORTHBOUND_ would be a setting)
 OK = "ok"
 HERE = Path(__file__).parent
 
