@@ -8,11 +8,12 @@ import pytest
 import independent_signatures as independent
 from e2e.hub import Hub
 from e2e.objects import new_app, new_endpoint, new_source, new_subscription
-from e2e.receiver import Receiver
+from e2e.receiver import Receiver, wait_until
 from e2e.vendors import avd, callback
 
 pytestmark = pytest.mark.e2e
 URL = "x-eventbridge-signature-url"
+EXPIRING = "/api/v1/alarms?kind=certificate_expires"
 
 
 def test_requests_before_and_after_a_rotation_both_verify(tmp_path: Path, receiver: Receiver) -> None:
@@ -48,3 +49,21 @@ def test_requests_before_and_after_a_rotation_both_verify(tmp_path: Path, receiv
         assert [independent.CHECKS["aliyun_cvc"](one) for one in (first, second)] == [True, True]
         first.keys[:] = second.keys
         assert not independent.CHECKS["aliyun_cvc"](first), "the other certificate proves nothing of it"
+
+
+def test_an_alarm_tells_before_it_expires_until_the_next_one_is_made(hub: Hub) -> None:
+    """The certificate that signs has a day left: somebody must hear of it, once, and that it is over."""
+
+    def alarms(*, over: bool) -> list[str]:
+        return [one["en"] for one in hub.api("GET", EXPIRING)[1]["items"] if one["is_over"] is over]
+
+    _, short = hub.api("POST", "/api/v1/certificates", {"valid_days": 1})
+    wait_until(lambda: alarms(over=False), 20, "the alarm")
+    told = alarms(over=False)
+    hub.api("POST", "/api/v1/certificates", {})
+    wait_until(lambda: alarms(over=True), 20, "the end of the alarm")
+
+    assert short["expires_soon"]
+    assert len(told) == 1
+    assert short["id"] in told[0]
+    assert alarms(over=False) == []

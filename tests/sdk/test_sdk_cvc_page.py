@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from alibabacloud_eventbridge20200401 import models as m
 from msgspec.structs import replace
 
 from e2e.hub import Hub
-from e2e.receiver import Arrival, Receiver
+from e2e.receiver import Arrival, Receiver, wait_until
 from e2e.test_vendor_pages import Terminal, happens
 from e2e.vendors import avd
 from independent_signatures import Signed, aliyun_cvc
 from northbound.model.account import Account
+from sdk.clients import eventbridge
+from sdk.customer import Customer
 
 PAGE = Path(__file__).parents[2] / "docs" / "vendors" / "aliyun_cvc.md"
 
@@ -78,6 +81,15 @@ def test_the_page_about_video_meetings_can_be_followed(hub: Hub, receiver: Recei
     assert words(statistic)["type"] == "aliyuncvc:MeetingEvent:MeetingStatistic"
     counts = {name: words(statistic)["data"][f"meeting{name}"] for name in ("Count", "Time", "Member", "Concurrency")}
     assert counts == {"Count": 0, "Time": 0, "Member": 0, "Concurrency": 0}
+
+    trace = m.QueryEventTracesRequest(event_bus_name="default", event_id=words(statistic)["id"])
+    client = eventbridge(Customer(
+        hub=hub, address=hub.config.listen, account_id=made["id"], access_key_id=made["access_key_id"],
+        access_key_secret=made["access_key_secret"], app_id=app["id"], app_key=app["app_key"],
+    ))  # fmt: skip
+    wait_until(lambda: len(client.query_event_traces(trace).body.data) == 3, 10, "the search to catch up")
+    steps = client.query_event_traces(trace).body.data
+    assert [step.action for step in steps] == ["PutEvent", "FilterEvent", "PushEvent"]
 
     variables = f"ACCOUNT={made['id']} DAY={day}\n"
     shown, sent, listed, rotated = terminal.run(variables + afterwards)

@@ -8,15 +8,17 @@ from typing import Any
 import msgspec
 
 from northbound.dialects import all_dialects, dialect_named
-from northbound.dialects.base import raw
+from northbound.dialects.base import Options, raw
 from northbound.doors.bridge import RULES_MOST, rule_stem
+from northbound.logic.customers import BUS_WIRE, bus_options
 from northbound.logic.derive import Step
-from northbound.logic.route import DEFAULT_BUS, Said
+from northbound.logic.route import DEFAULT_BUS, NOTHING_SET, Said
 from northbound.logic.trace import Outcome, meet
 from northbound.model.account import Account, Bus
 from northbound.model.app import App, Source, Subscription
 from northbound.model.delivery import Delivery, DeliveryState, View
 from northbound.model.errors import NotFound
+from northbound.model.history import HistoryQuery
 from northbound.model.log import Logged, room_key
 from northbound.model.room import Room
 from northbound.model.wire import Response
@@ -40,7 +42,7 @@ async def trace_of(hub: Hub, logged: Logged) -> Trace:
     deliveries = found[:DELIVERIES_SHOWN]
     attempts = {number: await asyncio.to_thread(hub.deliveries.attempts, number) for number, _ in deliveries}
     rules, is_cut = _rules(hub, source, buses, [one.subscription_id for _, one in deliveries])
-    traced = await _met(hub, logged, rules, {one.subscription_id for _, one in deliveries})
+    traced = await _met(hub, logged, rules, {one.subscription_id for _, one in deliveries}, _on_bus(hub, buses))
     receipts = await asyncio.to_thread(hub.log.receipts, logged)
     occurred = logged.event.occurred_at
     return Trace(
@@ -79,9 +81,15 @@ def buses_of(hub: Hub, source: Source) -> list[Bus]:
     return own or [bus for bus in buses if bus.name == DEFAULT_BUS and account.meeting_push]
 
 
-async def views_of(hub: Hub, logged: Logged, dialect: str) -> tuple[View, ...]:
+def searched(hub: Hub, event_id: str) -> Logged | None:
+    """Return an event whose id does not tell its place in the log, such as a statistic's, once it is searchable."""
+    hits = hub.history.search(HistoryQuery(event_id=event_id, limit=1))
+    return hub.log.at(hits[0].offset) if hits else None
+
+
+async def views_of(hub: Hub, logged: Logged, dialect: str, options: Options = NOTHING_SET) -> tuple[View, ...]:
     """Return an event in a dialect's words as they would be now; what the log alone cannot tell is the room's today."""
-    return (await said_of(hub, logged)).in_dialect(dialect_named(dialect).name, {})
+    return (await said_of(hub, logged)).in_dialect(dialect_named(dialect).name, options)
 
 
 async def said_of(hub: Hub, logged: Logged) -> Said:
@@ -123,15 +131,23 @@ def _rules(
     return list(found.values()), is_cut
 
 
-async def _met(hub: Hub, logged: Logged, rules: Sequence[Subscription], sent_by: set[str]) -> list[TracedRule]:
+def _on_bus(hub: Hub, buses: Sequence[Bus]) -> Options:
+    """Return how what is on an account's buses is said, as routing does."""
+    return bus_options(hub.objects.get(Account, buses[0].account_id)[1]) if buses else NOTHING_SET
+
+
+async def _met(
+    hub: Hub, logged: Logged, rules: Sequence[Subscription], sent_by: set[str], on_bus: Options
+) -> list[TracedRule]:
     said = await said_of(hub, logged)
-    masked: dict[str, dict[str, Any] | None] = {}
+    masked: dict[tuple[str, bool], dict[str, Any] | None] = {}
     traced: list[TracedRule] = []
     for rule in rules:
-        if rule.view not in masked:
-            words = said.as_matched(rule.view)
-            masked[rule.view] = msgspec.json.decode(mask_words(raw(words), rule.view)) if words else None
-        met = meet(rule, logged, masked[rule.view], is_sent=rule.id in sent_by)
+        how = (rule.view, bool(rule.bus_id) and rule.view == BUS_WIRE)
+        if how not in masked:
+            words = said.as_matched(rule.view, on_bus if how[1] else NOTHING_SET)
+            masked[how] = msgspec.json.decode(mask_words(raw(words), rule.view)) if words else None
+        met = meet(rule, logged, masked[how], is_sent=rule.id in sent_by)
         traced.append(
             TracedRule(
                 subscription_id=rule.id,

@@ -14,6 +14,7 @@ import msgspec
 from northbound.dialects.base import to_ms
 from northbound.doors.bridge import PAGE_MOST, VIEW, BridgeError
 from northbound.doors.events import put_keys
+from northbound.logic.customers import bus_options
 from northbound.model.account import Bus
 from northbound.model.app import App, Endpoint, Source, Subscription
 from northbound.model.errors import NotFound
@@ -22,12 +23,13 @@ from northbound.model.log import Logged
 from northbound.ports import AttemptRow
 from northbound.web.doors.buses import Listed, get_bus, sources_of
 from northbound.web.doors.customer import Customer
-from northbound.web.tracing import DELIVERIES_SHOWN, buses_of, ended, source_of, views_of
+from northbound.web.tracing import DELIVERIES_SHOWN, buses_of, ended, searched, source_of, views_of
 
 SAME_ID: Final = 16  # events of one id on a bus, by different sources
 IDS_MOST: Final = 16  # events asked for by id in one call
 LOOKED_AT: Final = 500  # entries in search of one page
 SOURCES_MOST: Final = 200  # whose events are on the default bus
+OWN_IDS: Final = ("ev_", "st_")  # what the hub's own ids begin with: of what was logged, and of statistics
 Words = dict[str, Any]
 
 
@@ -106,9 +108,9 @@ async def events_between(
 async def _by_id(by: Customer, bus: Bus, event_id: str) -> list[Logged]:
     first, last = put_keys(event_id)
     found = await asyncio.to_thread(by.hub.log.keyed, bus.source_id, first, last, SAME_ID)
-    if found or not event_id.startswith("ev_"):
+    if found or not event_id.startswith(OWN_IDS):
         return found
-    own = await asyncio.to_thread(by.hub.log.find, event_id)
+    own = await asyncio.to_thread(by.hub.log.find, event_id) or await asyncio.to_thread(searched, by.hub, event_id)
     source = None if own is None else source_of(by.hub, own)
     is_here = source is not None and any(one.id == bus.id for one in buses_of(by.hub, source))
     return [own] if own is not None and is_here else []
@@ -126,7 +128,7 @@ def _sources(by: Customer, bus: Bus) -> tuple[str, ...]:
 
 async def _words(by: Customer, logged: Logged) -> Words:
     """Return an event as it is on the bus; of one that this wire has no word for, what the hub knows."""
-    views = await views_of(by.hub, logged, VIEW)
+    views = await views_of(by.hub, logged, VIEW, bus_options(by.account))
     if views:
         return msgspec.json.decode(views[0].words)
     return {"id": logged.id, "source": "", "type": logged.event.type.value}

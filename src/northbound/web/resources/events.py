@@ -24,7 +24,7 @@ from northbound.web.shapes.events import (
     ViewShown,
 )
 from northbound.web.shapes.pages import NEWEST, Nothing, Page, page_of, read_number, write_cursor
-from northbound.web.tracing import source_of, views_of
+from northbound.web.tracing import searched, source_of, views_of
 
 STREAM_POLL = 0.2  # seconds between looks at the log
 STREAM_BATCH = 200
@@ -172,12 +172,6 @@ async def own_event(call: Call[Any, Any], event_id: str) -> Logged:
     if not call.may_see(source.app_id if source is not None else None):
         not_found("event", event_id)
     return logged
-
-
-def searched(hub: Hub, event_id: str) -> Logged | None:
-    """Return an event whose id does not tell its place in the log, such as a statistic's, once it is searchable."""
-    hits = hub.history.search(HistoryQuery(event_id=event_id, limit=1))
-    return hub.log.at(hits[0].offset) if hits else None
 
 
 async def quarantined(call: Call[QuarantineQuery, Nothing]) -> Answer:

@@ -17,10 +17,10 @@ from northbound.model.errors import Conflict
 from northbound.model.statistic import Counted, Statistic
 from northbound.stages.statistics import count_day
 from northbound.web.call import Answer, Call
-from northbound.web.resources.events import searched
 from northbound.web.resources.replays import enqueue
 from northbound.web.shapes.accounts import StatisticAnswer, StatisticShown, StatisticWanted
 from northbound.web.shapes.pages import Nothing, Paging, page_of, read_cursor
+from northbound.web.tracing import searched
 
 AFTER_ALL = "~"  # behind every day
 SENT_MOST = 1_000  # deliveries of one statistic that are sent again
