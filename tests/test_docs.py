@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -148,6 +149,7 @@ def test_every_command_that_is_named_exists(page: Path) -> None:
         assert wanted in known, f"{page.relative_to(ROOT)} names northbound {wanted}"
 
 
+@cache
 def functions_in(path: Path) -> set[str]:
     nodes = ast.walk(ast.parse(path.read_text()))
     return {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}

@@ -331,7 +331,7 @@ WORDS = st.dictionaries(KNOWN | TEXTS, VALUES, max_size=8)
 ENVELOPES = st.dictionaries(st.sampled_from("id source subject time specversion extra".split()), VALUES, max_size=6)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(words=WORDS, envelope=ENVELOPES, kind=st.sampled_from(KINDS), as_text=st.booleans(), told=st.booleans())
 def test_any_words_survive_the_round_trip(
     words: dict[str, Any], envelope: dict[str, Any], kind: str, *, as_text: bool, told: bool
@@ -352,7 +352,7 @@ def test_any_words_survive_the_round_trip(
     assert (view.lost, view.invented) == ((), ())
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(body=st.binary(max_size=60) | TEXTS.map(str.encode) | st.text('{}[]":/\\,da t', max_size=60).map(str.encode))
 def test_any_bytes_are_read_or_refused(body: bytes) -> None:
     """Hostile bytes are refused as malformed; nothing else is raised."""

@@ -71,7 +71,7 @@ def sent(views: list[View], endpoint: Endpoint = ENDPOINT, now: datetime = NOW) 
 # --- round trips -----------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(MESSAGES)
 def test_any_message_survives_the_round_trip(message: dict[str, Any]) -> None:
     events = DIALECT.decode(posted(message), {})
@@ -82,7 +82,7 @@ def test_any_message_survives_the_round_trip(message: dict[str, Any]) -> None:
     assert events == DIALECT.decode(again, {})
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(MESSAGES)
 def test_parts_sent_alone_are_whole_messages_that_nobody_mistakes_for_each_other(message: dict[str, Any]) -> None:
     """A receiver that drops known ids, as we do, must keep every part."""
@@ -128,7 +128,7 @@ def test_the_same_content_twice_is_not_taken_for_its_whole_message() -> None:
     assert msgspec.json.decode(sent([first, first]).body)["MsgId"] != "m"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.sampled_from(sorted(MEDIAS)), unique=True, min_size=1), st.sampled_from(["Publish", "Unpublish"]))
 def test_streams_survive_the_way_through_the_live_family(medias: list[int], tag: str) -> None:
     body = {"UserId": "u1", "EventTag": tag, "Medias": medias, "TerminalType": 77, "Extra": "kept"}
@@ -169,7 +169,7 @@ FOREIGN = st.builds(
 TABLE = {"UserId", "EventTag", "SessionId", "Timestamp", "Role", "TerminalType", "UserType", "Medias"}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(FOREIGN, st.sampled_from(["rtc", "live"]))
 def test_any_foreign_event_is_said_whole_and_read_back(event: Event, family: str) -> None:
     """Every field of the page's table is there (ruling 22), and what is read back is what was said."""
@@ -331,7 +331,7 @@ def test_signatures_in_the_vectors_agree_with_an_independent_computation() -> No
 # --- refusals and limits ---------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.binary() | JSON.map(msgspec.json.encode) | st.builds(lambda one: b'{"Contents":' + one + b"}", st.binary()))
 def test_any_other_bytes_are_read_or_refused_by_name(body: bytes) -> None:
     with suppress(DecodeError):

@@ -449,7 +449,7 @@ others = st.builds(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(others, st.none() | st.sampled_from(Role), st.sampled_from(["keep", "number"]))
 def test_any_foreign_event_is_said_in_words_that_read_back(event: Event, role: Role | None, text_uid: str) -> None:
     """Whatever another dialect may hold, our words are complete, understood whole, and about the same room."""

@@ -374,7 +374,7 @@ any_event = st.builds(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(st.lists(any_event, max_size=12), st.booleans())
 def test_nothing_that_a_wire_can_say_breaks_the_fold(events: list[Event], is_implicit: bool):  # noqa: FBT001 - drawn
     """Whatever comes: it folds, keeps its promises, and can be stored."""
