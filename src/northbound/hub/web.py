@@ -37,7 +37,7 @@ from northbound.web.server import bind_socket, make_server
 from northbound.web.told import told_url
 
 DRAIN = timedelta(seconds=5)  # at stop, for calls in work; streams end at once
-REQUEST_LINE = 60 * 1024  # vendors' clients write a whole rule with its targets into the query; 64 KiB cannot be parsed
+REQUEST_LINE = 256 * 1024  # vendors' clients write a whole rule with its targets, or 10,000 users, into the query
 CONNECTIONS = 1024  # people, dashboards and scripts; vendors' callbacks have a server of their own
 LIST_BYTES = 8 * 1024 * 1024  # of one answer: a page of a vendor's list of rooms with everybody in them
 ASK_SECONDS = 2.0  # another process that is slower than this is away, for a page

@@ -22,6 +22,7 @@ from northbound.web.guard import Gate
 NEVER = float("inf")
 UNREAD_BYTES = 16 * 1024  # of answers in our memory before the client counts as not reading
 _HOST = re.compile(rb"(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+PARSED_MOST = 60_000  # bytes of a target that the parser of targets takes: its offsets have 16 bits
 FRAMING_BYTES = 16 * 1024  # chunk sizes, extensions and trailers, beside six bytes for each byte of body
 
 
@@ -282,12 +283,11 @@ class GuardedProtocol(HttpToolsProtocol):
             if version != "1.0":
                 self._stop("version")
             self.scope["http_version"] = version
-        target = httptools.parse_url(self.url)
-        path = target.path or b"/"
+        path, query = _split(self.url)
         self.scope["method"] = self.parser.get_method().decode("ascii")
         self.scope["path"] = unquote(path.decode("ascii")) if b"%" in path else path.decode("ascii")
         self.scope["raw_path"] = path
-        self.scope["query_string"] = target.query or b""
+        self.scope["query_string"] = query
         return Cycle(
             self._exit,
             scope=self.scope,
@@ -342,3 +342,12 @@ class GuardedProtocol(HttpToolsProtocol):
     def _stop(self, reason: str) -> Never:
         self.fault = reason
         raise Refused
+
+
+def _split(url: bytes) -> tuple[bytes, bytes]:
+    """Return path and query of a request's target."""
+    if len(url) > PARSED_MOST and url.startswith(b"/"):
+        path, _, query = url.partition(b"#")[0].partition(b"?")
+        return path, query
+    target = httptools.parse_url(url)
+    return target.path or b"/", target.query or b""
