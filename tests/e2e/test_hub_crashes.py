@@ -15,6 +15,7 @@ from e2e.objects import new_app, new_endpoint, new_source, new_subscription, ste
 from e2e.receiver import Receiver, wait_until
 from e2e.vendors import avd, callback, notice
 from northbound.backends.sqlite.reader import SqliteLogReader
+from northbound.hub.supervisor import PROCESSES
 from northbound.model.app import Endpoint, Source
 from northbound.model.wire import Key, Response
 
@@ -207,6 +208,15 @@ def test_a_killed_supervisor_leaves_nothing_running(receiver: Receiver, tmp_path
 
         assert [one.seq for one in receiver.firsts("standard-orphans")] == [1, 2]
         assert hub.stop() == 0
+
+
+def test_a_supervisor_killed_while_its_parts_are_being_loaded_leaves_nothing_running(tmp_path: Path) -> None:
+    """A part that is orphaned before it could ask for the signal finds out by itself (law: one writer)."""
+    with Hub(tmp_path / "data") as hub:
+        hub.start()
+        before = {hub.kill(name) for name in PROCESSES}
+        wait_until(lambda: len(set(hub.children().values()) - before) == len(PROCESSES), 10, "all to be started again")
+        hub.kill_supervisor()  # fails itself when something is left
 
 
 def test_a_second_hub_on_the_folder_is_refused(hub: Hub) -> None:

@@ -19,9 +19,12 @@ from northbound.backends.sqlite.control import SqliteControlReader
 from northbound.config import Config
 from northbound.hub.system import Folder
 from northbound.model.app import Registry
+from northbound.model.errors import HubError
 
 REFRESH = timedelta(milliseconds=500)  # how late a change of the registry may be seen when the bell is lost
 CONFIG_VARIABLE = "_NORTHBOUND_CONFIG"
+PARENT_VARIABLE = "_NORTHBOUND_PARENT"  # process id of the supervisor
+REFUSED = 2  # exit code when the settings or the folder do not let it start
 PR_SET_PDEATHSIG = 1
 GARBAGE_AFTER = 10_000  # new objects before their collection: nearly all of ours die without one
 
@@ -33,13 +36,22 @@ def run_process(main: Callable[[Config, Folder], Coroutine[Any, Any, None]]) -> 
     set_up_logging(config)
     gc.freeze()  # what is imported lives as long as the process: no collection need look at it
     gc.set_threshold(GARBAGE_AFTER, 20, 50)
-    uvloop.run(_until_stopped(main(config, Folder(config.data))))
+    try:
+        uvloop.run(_until_stopped(main(config, Folder(config.data))))
+    except HubError as error:  # said in a line with what to do; a fault of ours keeps its traceback
+        structlog.get_logger().error("process.refused", code=error.code, reason=error.message)
+        sys.exit(REFUSED)
 
 
 def leave_with_parent() -> None:
-    """Ask the kernel for SIGTERM when the supervisor dies, so that a kill -9 of it leaves nothing running."""
-    parent = os.getppid()
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    """Ask the kernel for SIGTERM when the supervisor dies, so that a kill -9 of it leaves nothing running.
+
+    The supervisor says who it is: one that died while we were still being loaded is not our parent any more, nobody
+    would tell us, and the next hub on this folder would have a second writer beside it.
+    """
+    parent = int(os.environ.get(PARENT_VARIABLE) or os.getppid())
+    if os.getppid() == parent:
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
         sys.exit(0)
 

@@ -19,7 +19,7 @@ from northbound.backends.sqlite.control import ApiKey, SqliteControl
 from northbound.backends.sqlite.database import open_writer
 from northbound.config import Config, split_address
 from northbound.hub.keys import ensure_certificate, write_private
-from northbound.hub.process import CONFIG_VARIABLE
+from northbound.hub.process import CONFIG_VARIABLE, PARENT_VARIABLE
 from northbound.hub.system import Folder
 from northbound.model.app import Endpoint, EndpointState
 from northbound.model.errors import ConfigError
@@ -131,7 +131,8 @@ class Supervisor:
             ) from None
 
     def _spawn(self, name: str) -> None:
-        environment = {**os.environ, CONFIG_VARIABLE: msgspec.json.encode(self._config).decode()}
+        settings = msgspec.json.encode(self._config).decode()
+        environment = {**os.environ, CONFIG_VARIABLE: settings, PARENT_VARIABLE: str(os.getpid())}
         self._running[name] = subprocess.Popen(self.command(name), env=environment, stdin=subprocess.DEVNULL)  # noqa: S603 - ourselves
         self._started[name] = time.monotonic()
 
