@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
@@ -13,9 +14,31 @@ from northbound.logic.addresses import AllowList, check_url
 from northbound.model.errors import ConfigError, HubError
 
 PREFIX = "NORTHBOUND_"
+PROXY_PORT = 1080  # what curl and its users take for a proxy URL without one
 SECRETS = frozenset({"notices_secret"})  # settings whose value is never shown
 _BASE_URL = re.compile(r"https?://(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?(?:/[!-~]{0,1000})?")
 
+_LONG = 31 * 86_400.0  # seconds: longer than any wait that makes sense, short enough for every clock
+_ABOVE_ZERO = (
+    "header_timeout",
+    "body_timeout",
+    "lease_seconds",
+    "wait_scale",
+    "probe_seconds",
+    "check_every",
+    "check_timeout",
+)
+_BOUNDS: dict[str, tuple[float, float]] = {
+    "horizon_days": (1, 3650),
+    "attempts_days": (1, 3650),
+    "body_limit": (1, 1 << 30),
+    "pending_requests": (1, 1_000_000),
+    "pending_bytes": (1, 1 << 34),
+    "max_connections": (1, 1_000_000),
+    "check_failures": (1, 1000),
+    "endpoint_fails_hours": (0, 24 * 3650),
+}
+_WORDS = {"log_format": ("auto", "console", "json"), "log_level": ("debug", "info", "warning", "error")}
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 
 
@@ -95,24 +118,54 @@ def check_config(config: Config) -> None:
     if not _NAME.fullmatch(config.room_list_key):
         raise ConfigError("room_list_key is a name such as api_key", field="room_list_key")
     _check_health(config)
-    for name in (
-        "header_timeout",
-        "body_timeout",
-        "lease_seconds",
-        "wait_scale",
-        "probe_seconds",
-        "check_every",
-        "check_timeout",
-        "check_failures",
-    ):
-        if getattr(config, name) <= 0:
-            raise ConfigError(f"{name} must be above 0", field=name)
+    _check_numbers(config)
+    _check_words(config)
+
+
+def _check_numbers(config: Config) -> None:
+    """Refuse what no process could count with, infinity and what is no number among it."""
+    for name, (least, most) in _BOUNDS.items():
+        if not least <= getattr(config, name) <= most:
+            raise ConfigError(f"{name} is from {least:g} to {most:g}, not {getattr(config, name):g}", field=name)
+    for name in _ABOVE_ZERO:
+        if not 0 < getattr(config, name) <= _LONG:
+            raise ConfigError(f"{name} is above 0 and at most {_LONG:g}, not {getattr(config, name):g}", field=name)
+    if config.pending_bytes < config.body_limit:
+        raise ConfigError("pending_bytes must not be below body_limit: one body must fit", field="pending_bytes")
+
+
+def _check_words(config: Config) -> None:
+    for name, words in _WORDS.items():
+        if getattr(config, name) not in words:
+            raise ConfigError(f"{name} is one of: {', '.join(words)}", field=name)
+    if not config.data.strip():
+        raise ConfigError("data names the folder of the databases; it is empty", field="data")
+    if config.egress_proxy:
+        read_proxy(config.egress_proxy)
+    host, port = split_address(config.listen, "listen")
+    other, same = split_address(config.intake, "intake")
+    if port and port == same and (host == other or {host, other} & {"", "0.0.0.0", "::"}):  # noqa: S104 - compared
+        raise ConfigError("listen and intake are the same address; give each a port of its own", field="intake")
+
+
+def read_proxy(url: str) -> tuple[str, int, str | None]:
+    """Return host, port and login (`user:password`, or None) of an egress proxy; the text is never shown."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port or PROXY_PORT
+    except ValueError:
+        host, port, parts = None, 0, urlsplit("")
+    if parts.scheme != "http" or not host or parts.path.strip("/") or parts.query:
+        raise ConfigError(
+            "egress_proxy is written http://host:port or http://user:password@host:port", field="egress_proxy"
+        )
+    if parts.username is None:
+        return host, port, None
+    return host, port, f"{unquote(parts.username)}:{unquote(parts.password or '')}"
 
 
 def _check_health(config: Config) -> None:
     """Refuse a URL for notices that deliveries could not go to either (D5), or one that nothing signs for."""
-    if config.endpoint_fails_hours < 0:
-        raise ConfigError("endpoint_fails_hours must not be below 0; 0 never stops one", field="endpoint_fails_hours")
     if bool(config.notices_url) != bool(config.notices_secret):
         raise ConfigError("notices_url and notices_secret go together; give both, or none", field="notices_url")
     if not config.notices_url:

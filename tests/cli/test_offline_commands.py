@@ -9,6 +9,7 @@ from running import run
 
 from northbound.cli import talking
 from northbound.cli.output import shown
+from northbound.hub.demo import free_ports
 from northbound.testing.replay_stream import sample_path
 from northbound.testing.vectors import vector_folder
 
@@ -251,6 +252,69 @@ def test_config_check_refuses_what_serve_would() -> None:
     assert run("config", "check").exit_code == 0
     assert run("config", "check", NORTHBOUND_NOPE="1").exit_code == 2
     assert run("config", "check", NORTHBOUND_ALLOW_TARGETS="10.0.0.0/99").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("horizon_days", "-1", "horizon_days is from 1 to 3650, not -1"),
+        ("horizon_days", "999999999999", "horizon_days is from 1 to 3650"),
+        ("attempts_days", "0", "attempts_days is from 1 to 3650"),
+        ("body_limit", "0", "body_limit is from 1"),
+        ("pending_bytes", "10", "pending_bytes must not be below body_limit"),
+        ("max_connections", "0", "max_connections is from 1"),
+        ("lease_seconds", "inf", "lease_seconds is above 0 and at most"),
+        ("wait_scale", "nan", "wait_scale is above 0 and at most"),
+        ("endpoint_fails_hours", "1e12", "endpoint_fails_hours is from 0 to"),
+        ("log_format", "xml", "log_format is one of: auto, console, json"),
+        ("log_level", "loud", "log_level is one of: debug, info, warning, error"),
+        ("egress_proxy", "http://me:pw@", "egress_proxy is written http://host:port"),
+        ("trusted_proxies", "nobody", "trusted_proxies"),
+        ("intake", "127.0.0.1:7070", "listen and intake are the same address"),
+        ("data", "", "data names the folder"),
+    ],
+)
+def test_a_value_that_cannot_work_is_refused_with_what_can(name: str, value: str, says: str) -> None:
+    """It is found before anything starts, and not by a process that dies again and again."""
+    done = run("config", "check", **{f"NORTHBOUND_{name.upper()}": value})
+
+    assert done.exit_code == 2
+    assert says in done.stderr
+    assert "pw" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_certificate_that_is_none_is_refused_before_the_start(tmp_path: Path) -> None:
+    file = tmp_path / "no.pem"
+    file.write_text("no certificate")
+
+    done = run("config", "check", NORTHBOUND_TLS_CERT=str(file), NORTHBOUND_TLS_KEY=str(file))
+
+    assert done.exit_code == 2
+    assert "cannot be used" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["index.db", "events.db"])
+def test_a_file_that_is_no_database_is_named_with_what_to_do(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / name).write_bytes(b"no database" * 1000)
+    (web, intake) = free_ports(2)
+
+    done = run("serve", "--data", str(folder), "--listen", f"127.0.0.1:{web}", "--intake", f"127.0.0.1:{intake}")
+
+    assert done.exit_code == 2
+    assert f"{name} cannot be used" in done.stderr
+    assert ("remove it" if name == "index.db" else "northbound backup") in done.stderr
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_that_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+
+    done = run("serve", "--data", str(tmp_path / "file" / "data"))
+
+    assert done.exit_code == 2
+    assert "choose another --data" in done.stderr
 
 
 def test_variables_of_the_client_are_no_settings() -> None:

@@ -8,7 +8,7 @@ import typer
 
 from northbound.cli.output import AsJson, Code, out, print_json, shown, styled
 from northbound.cli.settings import ConfigFile, DataFolder, origins, read_settings
-from northbound.config import SECRETS, Config, split_address
+from northbound.config import SECRETS, Config
 
 
 def rebuild(
@@ -111,14 +111,9 @@ def config_show(
 def config_check(config: ConfigFile = None, as_json: AsJson = False) -> None:
     """Read the settings as `serve` would, and say what is wrong with them."""
     settings = read_settings(config)
-    from northbound.logic.addresses import AllowList
-    from northbound.web.address import read_networks
+    from northbound.hub.supervisor import check_start
 
-    AllowList.parse(settings.allow_targets)
-    AllowList.parse(settings.check_targets, "check_targets")
-    read_networks(settings.trusted_proxies, "trusted_proxies")
-    for name in ("listen", "intake"):
-        split_address(getattr(settings, name), name)
+    check_start(settings)
     if as_json:
         print_json({"ok": True})
     else:

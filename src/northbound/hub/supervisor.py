@@ -8,10 +8,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import IO
+from pathlib import Path
+from typing import IO, TypeVar
 
+import apsw
 import msgspec
 import structlog
 
@@ -21,9 +23,11 @@ from northbound.config import Config, split_address
 from northbound.hub.keys import ensure_certificate, write_private
 from northbound.hub.process import CONFIG_VARIABLE, PARENT_VARIABLE
 from northbound.hub.system import Folder
+from northbound.logic.addresses import AllowList
 from northbound.model.app import Endpoint, EndpointState
 from northbound.model.errors import ConfigError
-from northbound.web.server import bind_socket
+from northbound.web.address import read_networks
+from northbound.web.server import bind_socket, check_tls
 
 PROCESSES = ("intake", "delivery", "web")
 RESTART_WAIT = 0.2  # seconds before a process that died is started again, doubled up to the most
@@ -56,6 +60,7 @@ class Supervisor:
 
     def start(self) -> None:
         """Prepare the folder and start all processes; raise `ConfigError` when a port or the folder is taken."""
+        check_start(self._config)
         self._take_folder()
         for name in ("listen", "intake"):
             host, port = split_address(getattr(self._config, name), name)
@@ -119,8 +124,14 @@ class Supervisor:
             self._lock = None
 
     def _take_folder(self) -> None:
-        self.folder.create()
-        self._lock = self.folder.lock.open("w")
+        try:
+            self.folder.create()
+            self._lock = self.folder.lock.open("w")
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise ConfigError(
+                f"the folder {self.folder.path} cannot be written: {reason}; choose another --data", field="data"
+            ) from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -146,8 +157,8 @@ def prepare(config: Config) -> None:
         (folder.deliveries, "deliveries"),
         (folder.index, "index"),
     ):
-        open_writer(path, schema).close()
-    control = SqliteControl(folder.control)
+        _opened(path, lambda path=path, schema=schema: open_writer(path, schema)).close()
+    control = _opened(folder.control, lambda: SqliteControl(folder.control))
     with contextlib.closing(control):
         ensure_certificate(control)
         if not folder.admin_key.exists():
@@ -156,6 +167,30 @@ def prepare(config: Config) -> None:
             control.add_key(key, secret, who="northbound", now=datetime.now(UTC))
             write_private(folder.admin_key, f"{secret}\n".encode())
         check_lease(config, [one for _, one in control.find(Endpoint, limit=ENDPOINTS_MOST)])
+
+
+Opened = TypeVar("Opened")
+
+
+def _opened(path: Path, open_: Callable[[], Opened]) -> Opened:
+    """Open a database; raise `ConfigError` with what to do when the file is no database or cannot be written."""
+    try:
+        return open_()
+    except (apsw.Error, OSError) as error:
+        advice = (
+            "remove it, it is made again at start"
+            if path.name == "index.db"
+            else "serve a folder that `northbound backup` made, or repair the disk"
+        )
+        raise ConfigError(f"{path} cannot be used ({error}); {advice}", field="data") from None
+
+
+def check_start(config: Config) -> None:
+    """Refuse settings that a process would refuse at its start; raise `ConfigError`."""
+    AllowList.parse(config.allow_targets)
+    AllowList.parse(config.check_targets, "check_targets")
+    read_networks(config.trusted_proxies, "trusted_proxies")
+    check_tls(config.tls_cert, config.tls_key)
 
 
 def check_lease(config: Config, endpoints: Sequence[Endpoint]) -> None:

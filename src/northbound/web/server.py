@@ -49,6 +49,19 @@ def bind_socket(host: str, port: int, option_name: str) -> socket.socket:
     return listener
 
 
+def check_tls(cert: str, key: str) -> None:
+    """Raise `ConfigError` unless *cert* and *key*, files or both empty, are a certificate and its key."""
+    if not cert and not key:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key or None, password=lambda: b"")
+    except (OSError, ssl.SSLError) as error:  # neither says anything of what is in the files
+        raise ConfigError(
+            f"tls_cert {cert!r} and tls_key {key!r} cannot be used: {error}; give PEM files, the key without password",
+            field="tls_cert",
+        ) from None
+
+
 class Server(uvicorn.Server):
     """A uvicorn server whose connections are guarded; `await serve()`, and `stop()` to drain and return."""
 

@@ -4,15 +4,15 @@ import asyncio
 import socket
 from collections.abc import Mapping
 from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from northbound.backends.curl.guard import Guard
 from northbound.backends.curl.slot import DNS_SECONDS, Route
 from northbound.backends.curl.wire import origin_of
-from northbound.model.errors import BlockedAddress, ConfigError
+from northbound.config import read_proxy
+from northbound.model.errors import BlockedAddress
 
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
-PROXY_PORT: Final = 1080  # what curl and its users take for a proxy URL without one
 REMEMBERED: Final = 4_096
 
 
@@ -29,7 +29,7 @@ class Egress:
     """One HTTP proxy; `login` is its user and password as libcurl wants them, or None."""
 
     def __init__(self, url: str, guard: Guard, hosts: Mapping[tuple[str, int], str]) -> None:
-        self.host, self.port, self.login = _read_proxy(url)
+        self.host, self.port, self.login = read_proxy(url)
         self._guard = guard
         self._names = _Names(hosts)
 
@@ -90,17 +90,3 @@ def target_of(url: str) -> tuple[str, int]:
     """Return host and port of *url*, which the guard has found plainly spelled."""
     parts = urlsplit(origin_of(url))
     return parts.hostname or "", parts.port or DEFAULT_PORTS[parts.scheme]
-
-
-def _read_proxy(url: str) -> tuple[str, int, str | None]:
-    """Read the setting; its text may hold a password and is never shown."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port or PROXY_PORT
-    except ValueError:
-        host, port, parts = None, 0, urlsplit("")
-    if parts.scheme != "http" or not host or parts.path.strip("/") or parts.query:
-        raise ConfigError("the proxy is not written as http://host:port or http://user:password@host:port")
-    if parts.username is None:
-        return host, port, None
-    return host, port, f"{unquote(parts.username)}:{unquote(parts.password or '')}"
