@@ -354,6 +354,11 @@ def test_unknown_members_are_refused_by_name(site: Site):
         ("sources", {"app_id": app_id, "name": "s", "dialect": "avd", "options": {"x": 1}}, "options.x"),
         ("sources", {"app_id": app_id, "name": "s", "dialect": "avd", "keys": [{"sekret": "x"}]}, "keys[0].sekret"),
         ("sources", {"app_id": app_id, "name": "s", "dialect": "avd", "keys": [{}]}, "keys[0].secret"),
+        (
+            "sources",
+            {"app_id": app_id, "name": "s", "dialect": "standard", "keys": [{"secret": "whsec_not base64"}]},
+            "keys[0].secret",
+        ),
         ("endpoints", {"app_id": app_id, "url": "https://a.test", "dialect": "avd", "method": "PUT"}, "method"),
         ("endpoints", {"app_id": app_id, "url": "https://a.test", "dialect": "mpaas", "method": "GET"}, "method"),
         ("keys", {"name": "k", "role": "king"}, "role"),

@@ -50,6 +50,8 @@ from northbound.web.told import hub_base
 
 COMMAND_POLL = timedelta(milliseconds=250)
 TRIM_EVERY = timedelta(minutes=10)
+TRIM_PAUSE = 0.05  # seconds between two transactions that forget: 40,000 tries a second are more than are ever made
+STALLED = 1.0  # seconds of pause after a command that could not be carried out
 CERTIFICATES_EVERY = timedelta(seconds=5)  # how late an alarm about a certificate begins and ends
 REMIND_EVERY = timedelta(days=1)
 log = structlog.get_logger()
@@ -287,7 +289,7 @@ async def main(config: Config, folder: Folder) -> None:
             tasks.create_task(_obey(SqliteControlReader(folder.control), control, statistics))
             tasks.create_task(_watch(watch, hub, deliver))
             tasks.create_task(_watch_certificates(hub, alarms, clock))
-            tasks.create_task(_trim(store, clock, timedelta(days=config.attempts_days)))
+            tasks.create_task(trim(store, clock, timedelta(days=config.attempts_days)))
     finally:
         channel.close()
         intake.close()
@@ -306,16 +308,22 @@ def _dead_letters(intake: Channel, hub: Delivering, clock: SystemClock) -> DeadL
 
 
 async def _obey(commands: SqliteControlReader, control: Control, statistics: Statistics) -> None:
-    """Carry out commands as they come."""
+    """Carry out commands as they come; one that cannot be stored, say on a full disk, is tried again."""
     last = 0
     while True:
-        found = commands.commands_after(last)
-        for number, identity, body in found:
-            if body.get("do") == "statistic":
-                await statistics.again(identity, str(body.get("account_id")), str(body.get("day")))
-            elif control.step(identity, body) is None:
-                break  # it has more pages: after everybody else had a turn
-            last = number
+        found: list[tuple[int, str, dict[str, Any]]] = []
+        try:
+            found = commands.commands_after(last)
+            for number, identity, body in found:
+                if body.get("do") == "statistic":
+                    await statistics.again(identity, str(body.get("account_id")), str(body.get("day")))
+                elif control.step(identity, body) is None:
+                    break  # it has more pages: after everybody else had a turn
+                last = number
+        except Exception:
+            log.exception("command.stalled", after=last, again_in=STALLED)
+            await asyncio.sleep(STALLED)
+            continue
         await asyncio.sleep(0 if found else COMMAND_POLL.total_seconds())
 
 
@@ -349,10 +357,15 @@ async def _watch_certificates(hub: Delivering, alarms: Alarms, clock: SystemCloc
         await asyncio.sleep(CERTIFICATES_EVERY.total_seconds())
 
 
-async def _trim(store: SqliteDeliveries, clock: SystemClock, keep: timedelta) -> None:
+async def trim(store: SqliteDeliveries, clock: SystemClock, keep: timedelta) -> None:
+    """Forget tries older than *keep* for ever, a transaction at a time, with a turn for everybody else between two."""
     while True:
-        store.trim(clock.now() - keep)
-        await asyncio.sleep(TRIM_EVERY.total_seconds())
+        try:
+            forgotten = store.trim(clock.now() - keep)
+        except Exception:
+            log.exception("attempts.not_trimmed", again_in=TRIM_EVERY.total_seconds())
+            forgotten = 0
+        await asyncio.sleep(TRIM_PAUSE if forgotten else TRIM_EVERY.total_seconds())
 
 
 if __name__ == "__main__":

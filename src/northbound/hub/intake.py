@@ -190,11 +190,13 @@ async def main(config: Config, folder: Folder) -> None:
     watching = asyncio.ensure_future(watch.run())
     telling = asyncio.gather(alarms.run(), tell_alarms(config, log))
     try:
-        await asyncio.wait({serving, watching}, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait({serving, watching, telling}, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
     finally:
         server.stop()
-        await serving
         watching.cancel()
+        await asyncio.gather(serving, watching, return_exceptions=True)
         telling.cancel()
         await asyncio.gather(telling, return_exceptions=True)
         channel.close()

@@ -75,4 +75,6 @@ def refused_value(error: msgspec.ValidationError, where: str) -> InvalidInput:
     named = _UNKNOWN.search(words) or _MISSING.search(words)
     field = ".".join(part for part in (base, named[1] if named else "") if part) or None
     reason = _PLACE.sub("", words)
+    if reason.startswith("Invalid enum value"):
+        reason += "; the values it takes are in /api/v1/openapi.json"
     return InvalidInput(f"{where}: {reason}" + (f" ({field})" if field else ""), field=field)

@@ -1,5 +1,6 @@
 """Open a database file: pragmas, forward-only migrations, named queries."""
 
+import os
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -16,6 +17,7 @@ PAGE = 4096
 def open_writer(path: Path, schema: str) -> apsw.Connection:
     """Open *path* for its one writer, WAL and `synchronous=FULL`, migrated to the newest *schema*."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # for its owner alone, whatever the folder lets others do
     connection = apsw.Connection(str(path))
     connection.set_busy_timeout(BUSY_MS)
     if _number(connection, "PRAGMA page_count") == 0:

@@ -40,6 +40,7 @@ from northbound.model.room import Memory, Room, Tally
 from northbound.model.statistic import Statistic
 from northbound.ports import Waiting
 
+TRIMMED = 2_000  # tries forgotten in one transaction: nothing else is stored meanwhile
 MEMORIES_CACHED = 20_000  # sessions of media servers whose connections are kept in memory
 ROOMS_CACHED = 100_000  # rooms, and people they know or remember, kept in memory: some 50 MB; others are read again
 Outcome = tuple[int, Attempt | None, NextStep, Lane, int]
@@ -338,9 +339,18 @@ class SqliteDeliveries:
 
         self._transaction(write)
 
-    def trim(self, before: datetime, limit: int = 2000) -> None:
-        """Forget tries older than *before*, a bounded number at a time."""
-        self._transaction(lambda: self._cursor.execute(query("deliveries.attempts_trim"), (micros(before), limit)))
+    def trim(self, before: datetime, limit: int = TRIMMED) -> int:
+        """Forget tries older than *before*, a bounded number at a time; return how many."""
+        values, forgotten = (micros(before), limit), 0
+
+        def write() -> None:
+            nonlocal forgotten
+            held = self._db.total_changes()
+            self._cursor.execute(query("deliveries.attempts_trim"), values)
+            forgotten = self._db.total_changes() - held
+
+        self._transaction(write)
+        return forgotten
 
     def close(self) -> None:
         """Close the database."""

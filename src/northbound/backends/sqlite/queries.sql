@@ -170,8 +170,8 @@ INSERT OR REPLACE INTO failing (endpoint_id, since) VALUES (?, ?)
 DELETE FROM failing WHERE endpoint_id = ?
 -- deliveries.replaced: A dead letter was sent again.
 UPDATE deliveries SET replaced_by = ? WHERE number = ? AND state = 'dead'
--- deliveries.attempts_trim: Forget old tries.
-DELETE FROM attempts WHERE id IN (SELECT id FROM attempts WHERE started_at < ? ORDER BY id LIMIT ?)
+-- deliveries.attempts_trim: Forget old tries among those that were stored first; no others are looked at.
+DELETE FROM attempts WHERE id IN (SELECT id FROM attempts ORDER BY id LIMIT ?2) AND started_at < ?1
 -- control.version: The number of a counter.
 SELECT number FROM versions WHERE name = ?
 -- control.version_up: Count a change.

@@ -16,7 +16,7 @@ from northbound.model.app import App, Endpoint, EndpointState, RetryPolicy, Subs
 from northbound.model.errors import BlockedAddress, InvalidInput
 from northbound.model.wire import Key
 from northbound.web.call import Answer, Call, etag
-from northbound.web.resources.key_ring import check_app_key, new_key_id, new_secret, read_keys, rotated
+from northbound.web.resources.key_ring import check_form, check_keys, new_key_id, new_secret, read_keys, rotated
 from northbound.web.resources.replays import enqueue
 from northbound.web.resources.showing import show_endpoint
 from northbound.web.resources.sources import check_public_url, check_settings
@@ -49,7 +49,7 @@ async def create(call: Call[Nothing, NewEndpoint]) -> Answer:
     dialect = dialect_named(given.dialect)
     check_settings(dialect, given.options)
     keys = _first_keys(call, dialect)
-    check_app_key(keys, app, dialect)
+    check_keys(keys, app, dialect)
     endpoint = Endpoint(
         id=call.new_id(PREFIX),
         app_id=given.app_id,
@@ -122,7 +122,7 @@ def _changed(endpoint: Endpoint, given: EndpointChange, call: Call[Nothing, Endp
         changes["method"] = _method(given.method, dialect)
     if given.keys is not UNSET:
         changes["keys"] = read_keys(given.keys, endpoint.keys, call.hub.entropy)
-        check_app_key(changes["keys"], call.own(App, endpoint.app_id)[1], dialect)
+        check_keys(changes["keys"], call.own(App, endpoint.app_id)[1], dialect)
     if given.retry is not UNSET:
         changes["retry"] = _retry(given.retry, endpoint.retry, config)
     if given.public_url is not UNSET:
@@ -184,6 +184,7 @@ async def rotate(call: Call[Nothing, Rotation]) -> Answer:
             "this dialect signs with the app's key; change app_key of the app, or give the endpoint keys"
         )
     keys = rotated(endpoint.keys, call.body, call.hub.clock.now(), call.hub.entropy)
+    check_form(keys, dialect_named(endpoint.dialect))
     endpoint = replace(endpoint, keys=keys)
     revision = call.put(endpoint, revision)
     shown = show_endpoint(revision, endpoint, await call.read(call.hub.figures.stopped))

@@ -10,6 +10,7 @@ from cryptography.x509 import load_pem_x509_certificate
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from northbound.dialects import standard
 from northbound.dialects.base import Dialect
 from northbound.logic.keys import lacks_key
 from northbound.model.app import App
@@ -80,8 +81,18 @@ def _check_pem(secret: bytes, kind: KeyKind, field: str) -> None:
         ) from None
 
 
-def check_app_key(own: tuple[Key, ...], app: App, dialect: Dialect) -> None:
-    """Refuse what nothing could sign or verify, where the app's key is the one that does (ruling 6)."""
+def check_form(own: Sequence[Key], dialect: Dialect) -> None:
+    """Refuse a secret that says it is base64 and is not: nothing could ever be signed with it."""
+    for index, key in enumerate(own):
+        if dialect.name == standard.Standard.name and key.kind is KeyKind.SHARED and not standard.key_bytes(key.secret):
+            raise InvalidInput(
+                f"behind {WHSEC} a secret is base64; correct it, or leave the prefix out", field=f"keys[{index}].secret"
+            )
+
+
+def check_keys(own: tuple[Key, ...], app: App, dialect: Dialect) -> None:
+    """Refuse what nothing could sign or verify: no key where the app's is the one that does, or one in a bad form."""
+    check_form(own, dialect)
     if lacks_key(own, app, dialect):
         raise InvalidInput(
             f"{dialect.name} is signed with the app's key, and the app has none: set its app_key, or give keys here",

@@ -17,7 +17,7 @@ from northbound.model.app import App, RoomList, Source
 from northbound.model.errors import Conflict, InvalidInput
 from northbound.model.server import Server
 from northbound.web.call import Answer, Call, etag
-from northbound.web.resources.key_ring import check_app_key, read_keys
+from northbound.web.resources.key_ring import check_keys, read_keys
 from northbound.web.resources.showing import show_source
 from northbound.web.shapes.pages import Nothing, page_of, read_cursor
 from northbound.web.shapes.setup import NewSource, OfApp, RoomListGiven, SourceChange, SourceShown
@@ -48,7 +48,7 @@ async def create(call: Call[Nothing, NewSource]) -> Answer:
     dialect = dialect_named(given.dialect)
     check_settings(dialect, given.options)
     keys = read_keys(given.keys, (), hub.entropy)
-    check_app_key(keys, app, dialect)
+    check_keys(keys, app, dialect)
     identity = call.new_id(PREFIX)
     token = urlsafe_b64encode(hub.entropy.bytes(24)).decode()
     source = Source(
@@ -97,7 +97,7 @@ async def change(call: Call[Nothing, SourceChange]) -> Answer:
         source = replace(source, options=given.options)
     if given.keys is not UNSET:
         source = replace(source, keys=read_keys(given.keys, source.keys, call.hub.entropy))
-        check_app_key(source.keys, call.own(App, source.app_id)[1], dialect_named(source.dialect))
+        check_keys(source.keys, call.own(App, source.app_id)[1], dialect_named(source.dialect))
     if given.public_url is not UNSET:
         source = replace(source, public_url=_one_url(given.public_url))
     if given.ack_budget_ms is not UNSET:
