@@ -78,11 +78,13 @@ class World:
             case "app":
                 return (Key(secret=self.app.app_key),)
             case "hub":
-                (served,) = self.hub.api("GET", "/api/v1/certificates")[1]["items"]
-                pem = self.hub.api("GET", served["url"].partition(self.hub.config.listen)[2])[1].encode()
-                return (Key(kind=KeyKind.CERTIFICATE, secret=pem, url=served["url"]),)
+                urls = [one["url"] for one in self.hub.api("GET", "/api/v1/certificates")[1]["items"]]
+                return tuple(Key(kind=KeyKind.CERTIFICATE, secret=self.pem(url), url=url) for url in urls)
             case _:
                 return endpoint.keys
+
+    def pem(self, url: str) -> bytes:
+        return self.hub.api("GET", url.partition(self.hub.config.listen)[2])[1].encode()
 
     def options_at(self, endpoint: Endpoint) -> dict[str, Any]:
         is_cvc = endpoint.dialect == "aliyun_cvc"
