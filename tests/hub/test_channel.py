@@ -9,7 +9,7 @@ import pytest
 
 from northbound.hub.channel import Channel, serve_channel
 from northbound.hub.system import Folder
-from northbound.model.errors import StoreFailed
+from northbound.model.errors import Overloaded, StoreFailed
 
 
 @pytest.fixture
@@ -83,3 +83,25 @@ def test_nobody_there_is_said(folder: Folder) -> None:
 async def _nobody_there_is_said(folder: Folder) -> None:
     with pytest.raises(StoreFailed, match="the nobody process does not answer"):
         await Channel(folder, "nobody").call(do="x")
+
+
+def test_what_the_other_side_refuses_is_heard_here(folder: Folder) -> None:
+    """A log that is too busy says so, and the line stays open for the next call."""
+    asyncio.run(_what_the_other_side_refuses_is_heard_here(folder))
+
+
+async def _what_the_other_side_refuses_is_heard_here(folder: Folder) -> None:
+    async def answer(call: bytes) -> Any:
+        if msgspec.json.decode(call)["do"] == "conclude":
+            raise Overloaded("too many events are waiting")
+        return "there"
+
+    server = await serve_channel(folder, "there", answer)
+    channel = Channel(folder, "there")
+
+    with pytest.raises(StoreFailed, match="too many events are waiting"):
+        await channel.call(do="conclude")
+
+    assert await channel.call(do="health") == "there"
+    channel.close()
+    server.close()

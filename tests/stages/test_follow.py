@@ -202,17 +202,44 @@ def test_the_stage_goes_on_when_the_log_or_the_disk_does(monkeypatch: pytest.Mon
         await hub.append(*sample())
         hub.torn = "conclude"
         bell = Bell()
-        running = asyncio.ensure_future(hub.stage().run(bell))
+        stage, stalled = hub.stage(), []
+        running = asyncio.ensure_future(stage.run(bell))
         for torn in ("conclude", "commit", None):
             hub.torn = torn
             await asyncio.sleep(0.01)
+            stalled.append(stage.stalled)
         await asyncio.wait_for(bell.rung.wait(), 20)
         running.cancel()
+        assert "StoreFailed" in stalled[0]
+        assert stage.stalled is None
 
     hub = Hub()
     run(scenario(hub))
 
     assert len(hub.routed) == len({one.id for one in hub.routed}) > 20
+
+
+def test_conclusions_go_to_the_log_in_bounded_portions(monkeypatch: pytest.MonkeyPatch):
+    """Rooms of thousands that close in one batch must not make a call that is over every limit, for ever."""
+    monkeypatch.setattr("northbound.stages.follow.CONCLUDED", 2)
+    portions: list[int] = []
+
+    class Counting(Hub):
+        async def conclude(self, entries: Sequence[Logged]) -> int:
+            portions.append(len(entries))
+            return await super().conclude(entries)
+
+    async def scenario(hub: Hub) -> None:
+        await hub.append(*sample())
+        await hub.stage().step(512)
+
+    hub, whole = Counting(), Hub()
+    run(scenario(hub))
+    monkeypatch.setattr("northbound.stages.follow.CONCLUDED", 1_000)
+    run(scenario(whole))
+
+    assert max(portions) == 2
+    assert [one.id for one in hub.concluded] == [one.id for one in whole.concluded]
 
 
 def test_storing_can_be_done_beside_the_loop():

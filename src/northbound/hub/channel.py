@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from northbound.hub.system import Folder
-from northbound.model.errors import StoreFailed
+from northbound.model.errors import HubError, StoreFailed
 
 FRAME_MAX = 64 * 1024 * 1024  # one batch of conclusions is far smaller; a larger frame is a bug
 CALL_TIMEOUT = 30.0
@@ -32,7 +32,7 @@ async def serve_channel(folder: Folder, name: str, answer: Callable[[bytes], Awa
                 call = await _read_frame(reader)
                 try:
                     reply: Any = {"ok": await answer(call)}
-                except StoreFailed as error:
+                except HubError as error:
                     reply = {"error": error.message}
                 content = msgspec.json.encode(reply)
                 writer.write(_LENGTH.pack(len(content)) + content)

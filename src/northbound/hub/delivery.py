@@ -20,7 +20,7 @@ from northbound.backends.sqlite.statistics import SqliteStatisticView
 from northbound.config import Config
 from northbound.dialects import all_dialects
 from northbound.hub.channel import Channel, serve_channel
-from northbound.hub.meters import AlarmMeter, HeadMeter
+from northbound.hub.meters import AlarmMeter, HeadMeter, LagMeter
 from northbound.hub.notices import tell_alarms
 from northbound.hub.process import RegistryWatch, run_process
 from northbound.hub.system import Doorbell, Folder, SystemClock, SystemEntropy
@@ -100,6 +100,11 @@ class Delivering:
                 resolved = replace(resolved, state=EndpointState.DISABLED)
             self._endpoints[one.id] = resolved
         self.changed = list(self._endpoints)
+
+    def measure(self, *meters: HeadMeter | LagMeter) -> None:
+        """Count what *meters* tell among the process's figures."""
+        for one in meters:
+            self.registry.register(one)
 
     def endpoint(self, endpoint_id: str) -> Endpoint | None:
         """Return an endpoint with the keys that sign for it."""
@@ -230,7 +235,6 @@ async def main(config: Config, folder: Folder) -> None:
         ),
         dead_letters=dead_letters,
     )
-    hub.registry.register(HeadMeter(deliver.heads))
     deliver.recover()
 
     async def conclude(entries: Sequence[Logged]) -> int:
@@ -245,6 +249,7 @@ async def main(config: Config, folder: Folder) -> None:
         deliver.take,
         commit=store.commit_aside,
     )
+    hub.measure(HeadMeter(deliver.heads), LagMeter(follow))
 
     statistics = Statistics(
         store,
@@ -266,7 +271,7 @@ async def main(config: Config, folder: Folder) -> None:
             case "metrics":
                 return {"text": prometheus.generate_latest(hub.registry).decode()}
             case "health":
-                return {"ok": True, "reason": None, "backlog": deliver.lanes.size, "registry": watch.version}
+                return follow.health() | {"backlog": deliver.lanes.size, "registry": watch.version}
             case "refresh":
                 watch.refresh()
                 return {}

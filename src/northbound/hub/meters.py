@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from northbound.stages.alarms import Alarms
+from northbound.stages.follow import Follow
 from northbound.stages.health import Heads
 
 
@@ -23,6 +24,19 @@ class AlarmMeter:
         for kind, number in self._alarms.counts.items():
             family.add_metric([kind.value, self._process], number)
         yield family
+
+
+class LagMeter:
+    """How many entries of the log are not folded and routed yet: what grows when the follower is stuck."""
+
+    def __init__(self, follow: Follow) -> None:
+        self._follow = follow
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Say it as a metric."""
+        yield GaugeMetricFamily(
+            "northbound_follow_lag", "Entries of the log not folded yet", value=self._follow.behind()
+        )
 
 
 class HeadMeter:

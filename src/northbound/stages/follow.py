@@ -22,6 +22,7 @@ from northbound.ports import LogReader, RoomStore, Wake
 BATCH = 512  # entries folded and routed in one transaction
 POLL = timedelta(milliseconds=250)  # the safety net when the doorbell is lost (S11)
 STALLED = 1.0  # seconds of pause after a batch that could not be stored
+CONCLUDED = 1_000  # conclusions handed to the log at once: large rooms that close together make hundreds of thousands
 log = structlog.get_logger()
 Conclude = Callable[[Sequence[Logged]], Awaitable[int]]
 
@@ -47,16 +48,27 @@ class Follow:
         self._table = table
         self._conclude = conclude
         self._on_routed = on_routed
+        self.stalled: str | None = None  # what the last batch failed of, while it is tried again
+
+    def behind(self) -> int:
+        """Return how many entries of the log are not folded yet."""
+        return max(0, self._reader.head() - self._store.cursor())
+
+    def health(self) -> dict[str, Any]:
+        """Tell whether the log is being folded: `ok`, `reason`, and how far `behind`."""
+        return {"ok": self.stalled is None, "reason": self.stalled, "behind": self.behind()}
 
     async def run(self, wake: Wake) -> None:
         """Follow for ever; a batch that cannot be stored, or concluded while the log is away, is tried again."""
         while True:
             try:
                 read = await self.step(BATCH)
-            except Exception:
+            except Exception as error:
+                self.stalled = f"entries behind offset {self._store.cursor()} cannot be folded: {type(error).__name__}"
                 log.exception("follow.stalled", cursor=self._store.cursor(), again_in=STALLED)
                 await asyncio.sleep(STALLED)
                 continue
+            self.stalled = None
             if read == 0:
                 await wake.wait(POLL)
             else:
@@ -71,8 +83,8 @@ class Follow:
         batch = Batch(self._store, self._dialects, self._table())
         for entry in entries:
             batch.take(entry)
-        if batch.concluded:
-            await self._conclude(batch.concluded)
+        for first in range(0, len(batch.concluded), CONCLUDED):  # each is known by its id: half of them may be there
+            await self._conclude(batch.concluded[first : first + CONCLUDED])
         numbers = await self._stored(batch, entries[-1].offset)
         self._on_routed(numbers, batch.deliveries)
         return len(entries)
