@@ -344,6 +344,7 @@ def test_no_body_breaks_anything(customer: Customer, body: bytes) -> None:
 
     assert (status, set(told)) == (409, {"code", "message", "requestId"})
     assert told["code"] in {"JsonAttributeInvalid", "EventSizeExceed"}
+    assert told["requestId"]
 
 
 # --- the loop --------------------------------------------------------------------------------------------------------

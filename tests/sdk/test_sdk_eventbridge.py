@@ -310,6 +310,14 @@ def test_what_is_wrong_is_refused_in_the_documented_words(
     assert (status, endpoints["items"]) == (200, [])
 
 
+def test_a_bus_that_is_not_there_is_named(customer: Customer, receiver: Receiver) -> None:
+    """Another account's bus as well: who reads the refusal sees what was asked for."""
+    with pytest.raises(DaraException) as refused:
+        eventbridge(customer).create_rule(to(receiver.url("aliyun_cvc-no"), dead=OTHERS))
+
+    assert f"[{OTHERS}]" in str(refused.value.message)
+
+
 @both
 def test_the_general_refusals_are_this_products_too(record: Record, customer: Customer, signature: str) -> None:
     """Wrong secret, unknown key: before anything of the product is looked at."""

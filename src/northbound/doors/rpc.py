@@ -2,7 +2,7 @@
 
 A call names its action by the parameter `Action` (V1, signed in the query: HMAC-SHA1 over all parameters) or by the
 header `x-acs-action` (V3: ACS3-HMAC-SHA256 over method, query, signed headers and the body's hash). Parameters come in
-the query, in a form body, or in both. Where the pages disagree, the choice is said in docs/vendors/aliyun.md.
+the query, in a form body, or in both. Where the pages disagree, the choice is said in docs/vendors/aliyun_rtc.md.
 """
 
 import hashlib

@@ -1,5 +1,6 @@
 """Count calls by account and action, and tell when there are too many (facts 1.2): sliding windows, bounded memory."""
 
+import hashlib
 from collections import deque
 
 import msgspec
@@ -39,7 +40,7 @@ class Nonces:
 
     def __init__(self, kept_seconds: float) -> None:
         self._kept = kept_seconds
-        self._seen: dict[tuple[str, str], float] = {}
+        self._seen: dict[bytes, float] = {}  # by digest, so that a long nonce takes no more room than a short one
 
     def is_new(self, access_key_id: str, nonce: str, now: float) -> bool:
         """Note a nonce at *now* (monotonic seconds); tell whether it was not used before."""
@@ -48,7 +49,8 @@ class Nonces:
             if self._seen[oldest] > now - self._kept:
                 break
             del self._seen[oldest]
-        if (access_key_id, nonce) in self._seen:
+        digest = hashlib.blake2b(f"{access_key_id}\n{nonce}".encode(), digest_size=16).digest()
+        if digest in self._seen:
             return False
-        self._seen[access_key_id, nonce] = now
+        self._seen[digest] = now
         return True

@@ -88,6 +88,11 @@ class PlaneDoor:
             raise RpcError("SignatureNonceUsed", "Specified signature nonce was used already.")
         return self._hub.objects.get(Account, key.account_id)[1], proof
 
+    def too_large(self) -> Response:
+        """Refuse a call whose body is not read to its end."""
+        refused = RpcError("EventSizeExceed", f"a call has at most {BATCH_BYTES} bytes; send fewer events at once", 409)
+        return refusal(refused, self._request_id())
+
     def _request_id(self) -> str:
         digits = self._hub.entropy.bytes(16).hex().upper()
         return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
@@ -102,7 +107,7 @@ def door_at_plane(
     async def answer_call(request: HttpRequest) -> HttpResponse:
         heard = await heard_request(request, BODY_BYTES)
         if heard is None:
-            return written(refusal(RpcError("EventSizeExceed", f"a call has at most {BATCH_BYTES} bytes", 409), ""))
+            return written(door.too_large())
         return written(await door.take(heard, client_address(request.scope, trusted)))
 
     return answer_call

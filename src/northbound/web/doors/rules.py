@@ -21,6 +21,7 @@ from northbound.doors.bridge import (
     bus_in_arn,
     check_rule_name,
     compile_rule,
+    no_bus,
     no_rule,
     rule_id,
 )
@@ -296,7 +297,9 @@ def _dead_letter_bus(by: Customer, bus: Bus, arn: str) -> str:
             "here dead letters go to an event bus, acs:eventbridge:<region>:<account>:eventbus/<bus>; other products' "
             "queues and topics cannot be reached",
         )
-    found = get_bus(by, name or "?")  # another account's bus is as little there as any other name
+    if not name:  # another account's bus is as little there as any other name
+        raise no_bus(arn)
+    found = get_bus(by, name)
     if found.id == bus.id:
         raise _ineffective("DeadLetterQueue.Arn", "the rule's own bus would match its dead letters again; name another")
     return found.id
