@@ -202,7 +202,7 @@ _ACCOUNTS = (
     _get("list_statistics", "/accounts/{id}/statistics", statistics.listed, Page[c.StatisticShown],
          "List the daily statistics that were sent, newest day first", "列出已发送的每日统计，新的在前", query=Paging),
     _post("resend_statistic", "/accounts/{id}/statistics/{day}", statistics.again, c.StatisticWanted,
-          c.StatisticAnswer, "Count a past day anew; without dry_run send what differs",
+          c.StatisticAnswer, "Count a past day anew; with dry_run false, send what differs",
           "重新统计某日；dry_run 为 false 时发送更正"),
     _delete("delete_access_key", "/accounts/{id}/access-keys/{key_id}", accounts.remove_key,
             "Delete an access key at once", "立即删除 AccessKey"),
@@ -376,7 +376,7 @@ _DELIVERIES = (
     _get("count_dead_letters", "/dead-letters/count", deliveries.dead_count, d.Count, "Count dead letters",
          "统计死信", query=d.DeadLetterCount),
     _post("create_replay", "/replays", replays.create, d.ReplayWanted, d.ReplayAnswer,
-          "Count what would be sent again; without dry_run send it", "统计将重发的投递；dry_run 为 false 时重发"),
+          "Count what would be sent again; with dry_run false, send it", "统计将重发的投递；dry_run 为 false 时重发"),
     _get("get_replay", "/replays/{id}", replays.shown, d.CommandShown, "Show what became of a replay or test",
          "查看重发或测试的结果"),
 )  # fmt: skip
