@@ -126,6 +126,9 @@ def test_a_rule_is_made_changed_listed_and_removed(
         params = {one.resource_key: one.value for one in shown.param_list}
         assert params["token"] == "tok-1"
         assert params["Body"] == '{"room":"$.data.meetingName"}'
+    with pytest.raises(DaraException) as held:
+        client.delete_event_bus(m.DeleteEventBusRequest(event_bus_name="dlq"))
+    assert code_of(held.value) == "EventBusRuleNotEmptyForDelete"
     with record("UpdateRule", **row):
         client.update_rule(m.UpdateRuleRequest(filter_pattern="{}", description="y", **named))
         changed = client.get_rule(m.GetRuleRequest(**named)).body.data
@@ -147,6 +150,7 @@ def test_a_rule_is_made_changed_listed_and_removed(
         assert begins.total == 1
     with record("DeleteRule", **row):
         assert client.delete_rule(m.DeleteRuleRequest(**named)).body.success
+        assert client.delete_event_bus(m.DeleteEventBusRequest(event_bus_name="dlq")).body.success
         with pytest.raises(DaraException) as gone:
             client.get_rule(m.GetRuleRequest(**named))
         assert code_of(gone.value) == "EventRuleNotExist"

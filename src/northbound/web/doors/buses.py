@@ -22,7 +22,7 @@ from northbound.doors.bridge import (
     rule_stem,
 )
 from northbound.model.account import Bus
-from northbound.model.app import Source, Subscription
+from northbound.model.app import Endpoint, Source, Subscription
 from northbound.model.registry import Drop, Put
 from northbound.web.doors.customer import Customer
 
@@ -90,7 +90,21 @@ def delete_bus(by: Customer, name: str) -> None:
             "EventBusSourceNotEmptyForDelete",
             f"The source of eventbus [{name}] exist, please delete them before delete event bus.",
         )
+    if _takes_dead_letters(by, bus):
+        raise BridgeError(
+            "EventBusRuleNotEmptyForDelete",
+            f"Targets of other rules send their dead letters to eventbus [{name}], please change them first.",
+        )
     by.change((), (Drop(kind=Bus, id=bus.id), Drop(kind=Source, id=bus.source_id)))
+
+
+def _takes_dead_letters(by: Customer, bus: Bus) -> bool:
+    after = ""
+    while found := by.hub.objects.find(Endpoint, after=after, app_id=by.account.app_id, limit=PAGE_MOST):
+        if any(endpoint.dead_letter_bus == bus.id for _, endpoint in found):
+            return True
+        after = found[-1][1].id
+    return False
 
 
 def get_bus(by: Customer, name: str) -> Bus:
