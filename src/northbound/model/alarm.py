@@ -168,8 +168,8 @@ _SENTENCES: Final[dict[AlarmKind, tuple[str, str]]] = {
         "来源 {source} 以已知标识（{what}）发来另一事件，保留先到的。",
     ),
     AlarmKind.NOT_DECODABLE: (
-        "Source {source} sent a verified callback that cannot be read: {reason}. It is in quarantine.",
-        "来源 {source} 发来验签通过但无法解析的回调：{reason}。已放入隔离区。",
+        "Source {source} sent a callback that passed its checks and cannot be read: {reason}. It is in quarantine.",
+        "来源 {source} 发来已通过校验但无法解析的回调：{reason}。已放入隔离区。",
     ),
     AlarmKind.OVER_BUDGET: (
         "Source {source}: a callback was not stored within {budget}; the state of its rooms may be behind.",
