@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import structlog
 from click.testing import Result
 from typer.testing import CliRunner
 
@@ -18,7 +19,12 @@ VARIABLES = {"NO_COLOR": "1", "COLUMNS": "200", "NORTHBOUND_API_KEY": None, "NOR
 
 
 def run(*arguments: str, given: bytes | str | None = None, **variables: str) -> Result:
-    return CliRunner(env={**VARIABLES, **variables}).invoke(app, list(arguments), input=given)
+    """Run a command in this process; how it logs, into a stream that ends with it, is not left to later tests."""
+    logging = structlog.get_config()
+    try:
+        return CliRunner(env={**VARIABLES, **variables}).invoke(app, list(arguments), input=given)
+    finally:
+        structlog.configure(**logging)
 
 
 @contextmanager
