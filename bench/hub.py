@@ -130,6 +130,12 @@ class Hub:
         _await(process, line.exists)
         return process
 
+    def start_web(self) -> subprocess.Popen[bytes]:
+        """Start the web process; return when it answers."""
+        process = self.start("-m", "northbound.hub.web")
+        _await(process, lambda: _is_open(int(self.config.listen.rpartition(":")[2])))
+        return process
+
     def ask(self, name: str, **words: Any) -> Any:
         """Ask a process over its private line."""
         with socket.socket(socket.AF_UNIX) as line:

@@ -19,7 +19,16 @@ from measure import Number
 
 from hub import WORK
 
-NUMBERS = ("durable_intake", "delivery", "full_table", "memory", "beside_delivery", "rules", "rpc_calls")
+NUMBERS = (
+    "durable_intake",
+    "delivery",
+    "full_table",
+    "memory",
+    "beside_delivery",
+    "beside_paging",
+    "rules",
+    "rpc_calls",
+)
 ROUNDS, ROUNDS_FULL = 7, 11
 DISK_FULL = 12 * 2**30
 HAS_SIZES = {"full_table", "memory"}  # those that `--full` makes larger

@@ -138,12 +138,10 @@ def _zone(name: str) -> ZoneInfo:
     return zone_named(name) or ZoneInfo("UTC")  # refused when it is set; an old row must not stop routing
 
 
+@lru_cache(maxsize=COMPILED)  # a table is built at each change and a page at each look, and few patterns changed
 def compile_for(view: str, pattern: str) -> Pattern:
     """Compile *pattern* over the view it is matched against (ruling 8); raise `PatternError`."""
     return compile_pattern(pattern, keys=NEUTRAL_KEYS if view == NEUTRAL else ANY_KEY)
-
-
-_compiled = lru_cache(maxsize=COMPILED)(compile_for)  # a table is built at each change, and few patterns changed
 
 
 def _route_of(
@@ -152,7 +150,7 @@ def _route_of(
     if subscription.state != "enabled":
         return None
     try:
-        pattern = _compiled(subscription.view, subscription.pattern)
+        pattern = compile_for(subscription.view, subscription.pattern)
     except PatternError:
         return None
     ids = dict.fromkeys(target.endpoint_id for target in subscription.targets)
