@@ -231,6 +231,10 @@ class Hub:
     def set_up(self, *objects: App | Source | Endpoint | Subscription) -> None:
         """Create or replace objects while the hub runs, and return when every process knows them."""
         self.put(*objects)
+        self.wait_seen()
+
+    def wait_seen(self) -> None:
+        """Return when every process knows what is set up by now."""
         with self.control() as control:
             version = control.version()
         for name in ("intake", "delivery"):

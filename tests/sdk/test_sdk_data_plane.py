@@ -358,7 +358,7 @@ def test_what_is_put_arrives_at_the_target_signed(record: Record, plane: Plane, 
         given = [target(receiver, name)]
         rule = {"EventBusName": "demo", "RuleName": "r1", "FilterPattern": PATTERN, "Targets": given}
         plane.call("create_rule", "CreateRuleRequest", **rule)
-        time.sleep(0.4)  # as for every change: delivery looks at what is set up four times a second
+        hub.wait_seen()
         other = event(bus="demo", data='{"n":3}')
         wanted = event(bus="demo", subject="订单", extensions={"own": "kept"})
         told = plane.put(other, wanted)
@@ -386,7 +386,7 @@ def test_a_trace_tells_each_step_and_why_none(record: Record, plane: Plane, rece
         plane.call("create_rule", "CreateRuleRequest", EventBusName="default", RuleName=rule, **given)
     plane.call("create_rule", "CreateRuleRequest", EventBusName="default", RuleName="off", Status="DISABLE",
                FilterPattern="{}", Targets=[target(receiver, name)])  # fmt: skip
-    time.sleep(0.4)
+    hub.wait_seen()
     wanted = event()
     place = plane.put(wanted, event(type="other:x"))["EntryList"][0]["TraceId"]
     wait_until(lambda: receiver.accepted(name), 30, lambda: f"the event\n{hub.tail()}")
@@ -453,7 +453,7 @@ def test_what_cannot_be_delivered_lies_on_the_bus_for_it(record: Record, plane: 
                  "ParamList": [{"ResourceKey": "Body", "Form": "ORIGINAL"}]}  # fmt: skip
         entry = m.PutTargetsRequestTargets().from_map(words)
         eventbridge(plane.customer).put_targets(m.PutTargetsRequest(event_bus_name=bus, rule_name="r", targets=[entry]))
-    time.sleep(0.4)
+    hub.wait_seen()
     with record("putEvents", case="dead letter to another bus", **SDK):
         wanted = event(bus="here")
         place = plane.put(wanted)["EntryList"][0]["TraceId"]

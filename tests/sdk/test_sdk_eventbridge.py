@@ -18,7 +18,7 @@ from alibabacloud_tea_openapi import utils_models as open_api
 from darabonba.exceptions import DaraException
 from darabonba.runtime import RuntimeOptions
 
-from e2e.hub import SEEN_SECONDS, Hub
+from e2e.hub import Hub
 from e2e.receiver import Receiver, wait_until
 from e2e.vendors import avd
 from independent_signatures import Signed, aliyun_cvc
@@ -54,7 +54,7 @@ def push_meetings(hub: Hub, customer: Customer) -> None:
     """Turn the account's meeting push on."""
     status, answer = hub.api("POST", f"/api/v1/accounts/{customer.account_id}/meeting-push/enable")
     assert status == 200, answer
-    time.sleep(SEEN_SECONDS)
+    hub.wait_seen()
 
 
 # --- what each action does -------------------------------------------------------------------------------------------
@@ -476,7 +476,7 @@ def test_an_event_put_on_a_bus_arrives_by_its_rule(record: Record, customer: Cus
     pattern = json.dumps({"source": ["my.app"], "data": {"n": [{"numeric": [">", 1]}]}})
     wanted = target("t", receiver.url(name))
     client.create_rule(m.CreateRuleRequest(filter_pattern=pattern, event_targets=[wanted], **rule))
-    time.sleep(SEEN_SECONDS)
+    customer.hub.wait_seen()
     with record("PutEvents", sdk=EVENTBRIDGE, signature="V3"):
         events = [
             m.PutEventsRequestEventList(
@@ -506,7 +506,7 @@ def test_a_sources_webhook_puts_events_on_its_bus(customer: Customer, receiver: 
     client.create_rule(
         m.CreateRuleRequest(event_bus_name="own", rule_name="r", filter_pattern="{}", event_targets=[wanted])
     )
-    time.sleep(SEEN_SECONDS)
+    customer.hub.wait_seen()
     listed = client.list_user_defined_event_sources(m.ListUserDefinedEventSourcesRequest(event_bus_name="own"))
     url = listed.body.data.event_source_list[0].source_http_event_parameters.public_web_hook_url[0]
     event = {"specversion": "1.0", "id": name, "source": "my.door", "type": "door:opened", "data": {"n": 1}}
@@ -572,7 +572,7 @@ def test_the_page_says_how_to_point_a_client_here(
         hub=hub, address="", account_id=account, access_key_id="", access_key_secret="", app_key="",
         app_id=made(hub, "apps", {"name": "app", "account_id": account})["id"],
     ).vendor("avd")  # fmt: skip
-    time.sleep(SEEN_SECONDS)
+    hub.wait_seen()
     source.tells(avd("open", room))
     (arrived,) = receiver.wait_for(name, 1)
 
