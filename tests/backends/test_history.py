@@ -7,10 +7,12 @@ from contextlib import closing
 from datetime import timedelta
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
 from faulty_disk import faulty_disk
+from msgspec.structs import replace
 
 from northbound.backends.memory import MemoryHistory, MemoryLog
 from northbound.backends.sqlite import history as sqlite_history
@@ -413,3 +415,35 @@ def test_damage_below_the_rows_is_found(tmp_path: Path, log: MemoryLog, history:
 
     Index(log, history).rebuild()
     assert Index(log, history).verify().damage is None
+
+
+class Tampered:
+    """A log of which one entry holds what no wire can bring: a room whose name is a number."""
+
+    def __init__(self, log: MemoryLog, offset: int) -> None:
+        self._log = log
+        self._offset = offset
+        self.head = log.head
+
+    def read(self, after: int, limit: int) -> list[Logged]:
+        return [self._odd(one) if one.offset == self._offset else one for one in self._log.read(after, limit)]
+
+    def _odd(self, one: Logged) -> Logged:
+        number: Any = 5
+        return replace(one, event=replace(one.event, room_id=number))
+
+
+@pytest.mark.parametrize("storage", [MemoryHistory, SqliteHistory])
+def test_an_entry_that_breaks_the_search_is_passed_and_costs_nobody_else(tmp_path: Path, log: MemoryLog, storage: Any):
+    append(log, [event("r1", f"u{number}", key=f"k{number}") for number in range(5)])
+    given = (tmp_path / "index.db", log.head) if storage is SqliteHistory else (log.head,)
+    history = storage(*given)
+    index = Index(Tampered(log, 2), history)
+
+    assert asyncio.run(index.step(100)) == 5
+
+    found = history.timeline(HistoryQuery(room_id="r1", limit=10))
+    assert ([one.offset for one in found], index.unsearchable) == ([0, 1, 3, 4], 1)
+    assert index.verify() == Verified(entries=5)
+    if storage is SqliteHistory:
+        history.close()

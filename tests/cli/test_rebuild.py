@@ -9,6 +9,7 @@ from pathlib import Path
 
 import apsw
 import pytest
+from msgspec.structs import replace
 from running import run
 
 from northbound.backends.sqlite.database import open_writer
@@ -19,7 +20,7 @@ from northbound.dialects import all_dialects, dialect_named
 from northbound.hub.system import Folder
 from northbound.logic.route import build_table
 from northbound.model.app import Registry
-from northbound.model.log import Logged, Receipt
+from northbound.model.log import Logged, NotFolded, Receipt
 from northbound.model.wire import Proof, Request
 from northbound.stages.follow import Follow
 from northbound.testing.replay_stream import read_groups, sample_path
@@ -159,3 +160,19 @@ def test_a_damaged_database_is_no_traceback(folder: Folder) -> None:
 
     assert done.exit_code == 3
     assert "cannot be read" in done.stderr
+
+
+def test_a_rebuild_takes_in_what_an_older_version_set_aside(folder: Folder) -> None:
+    """What was folded and told nobody stays noted: a rebuild sends nothing."""
+    store = SqliteDeliveries(folder.deliveries)
+    one = NotFolded(offset=3, event_id="ev_3", source_id="src_1", part="fold", reason="TypeError in project.apply")
+    untold = replace(one, offset=5, event_id="ev_5", part="route", reason="ValueError in stats.tally")
+    store.commit(cursor=store.cursor(), rooms={}, memories={}, deliveries=[], not_folded=[one, untold])
+    store.close()
+
+    done = run("rebuild", "--data", str(folder.path))
+
+    assert done.exit_code == 0, done.output
+    store = SqliteDeliveries(folder.deliveries)
+    assert store.not_folded(10) == (1, [untold])
+    store.close()

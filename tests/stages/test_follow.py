@@ -3,11 +3,16 @@
 import asyncio
 import contextlib
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta, tzinfo
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from northbound.backends.memory import MemoryDeliveries, MemoryLog
 from northbound.backends.sqlite.deliveries import SqliteDeliveries
@@ -17,11 +22,11 @@ from northbound.dialects import all_dialects
 from northbound.logic.route import build_table
 from northbound.model.delivery import Delivery
 from northbound.model.errors import StoreFailed
-from northbound.model.event import Event, EventType
-from northbound.model.log import Logged, Origin, Receipt
+from northbound.model.event import Event, EventType, Facts, Fault, File, Media, Reason, Traits
+from northbound.model.log import Logged, NotFolded, Origin, Receipt
 from northbound.model.room import Memory, Room
 from northbound.model.wire import Proof, Request
-from northbound.stages.follow import Follow, refold
+from northbound.stages.follow import Batch, Follow, refold
 from northbound.testing.fakes import NOW, app, at, endpoint, event, registry, source, subscription
 
 T = EventType
@@ -41,10 +46,21 @@ class Hub:
         self.routed: list[Delivery] = []
         self.numbers: list[int] = []
         self.concluded: list[Logged] = []
+        self.told: list[NotFolded] = []
+        self.dialects: dict[str, Any] = dict(DIALECTS)
         self.torn: str | None = None
 
     def stage(self, **fields: Any) -> Follow:
-        return Follow(self.reader, self, DIALECTS, lambda: self.table, self.conclude, self._routed, **fields)
+        return Follow(
+            self.reader,
+            self,
+            self.dialects,
+            lambda: self.table,
+            self.conclude,
+            self._routed,
+            on_not_folded=self.told.append,
+            **fields,
+        )
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.store, name)
@@ -53,6 +69,11 @@ class Hub:
         if self.torn == "commit":
             raise StoreFailed("the disk is full")
         return self.store.commit(**values)
+
+    def room(self, key: str) -> Room | None:
+        if self.torn == "room":
+            raise OSError("the disk is gone")
+        return self.store.room(key)
 
     async def conclude(self, entries: Sequence[Logged]) -> int:
         if self.torn == "conclude":
@@ -364,3 +385,209 @@ def test_folding_the_log_again_gives_the_same_rooms_and_memories():
 
     assert rooms == hub.rooms
     assert all(hub.memory(key) == memory for key, memory in memories.items())
+
+
+# --- entries that our code fails on ----------------------------------------------------------------------------------
+
+
+class Breaking:
+    """A dialect whose every event breaks the fold, with words of the event in the error."""
+
+    @property
+    def traits(self) -> Traits:
+        raise OverflowError("cannot fold the secret 4711")
+
+
+def broken_meeting() -> list[Event]:
+    return [
+        *MEETING[:2],
+        replace(event(T.PARTICIPANT_JOINED, "b", when=2), dialect="breaking"),
+        event(T.ROOM_OPENED, room="r2", when=3),
+        MEETING[2],
+    ]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 512])
+def test_an_entry_that_cannot_be_folded_is_set_aside_and_all_others_go_on(limit: int):
+    """It is told once, by exception and place, never by a value; a batch of any size comes to the same."""
+
+    async def scenario(hub: Hub) -> None:
+        hub.dialects["breaking"] = Breaking()
+        await hub.append(*broken_meeting())
+        await hub.follow(limit)
+
+    hub = Hub()
+    run(scenario(hub))
+
+    third = hub.log.read(1, 1)[0]
+    aside = NotFolded(
+        offset=2, event_id=third.id, source_id="src_1", part="fold", reason="OverflowError in follow.fold"
+    )
+    assert (1, [aside]) == hub.not_folded(10)
+    assert [aside] == hub.told
+    assert hub.cursor() == hub.log.head() == 4
+    assert ({"src_1//r1", "src_1//r2"}, False, 3) == (
+        set(hub.rooms),
+        hub.room("src_1//r1").open,
+        hub.room("src_1//r1").seq,
+    )
+    assert [one.event_type for one in hub.routed] == ["room.opened", "participant.joined", "room.opened", "room.closed"]
+
+
+def test_an_entry_set_aside_is_counted_in_health_and_stalls_nothing():
+    async def scenario(hub: Hub) -> dict[str, Any]:
+        hub.dialects["breaking"] = Breaking()
+        await hub.append(*broken_meeting())
+        stage = hub.stage()
+        await stage.step(512)
+        return stage.health() | {"set_aside": dict(stage.set_aside)}
+
+    found = run(scenario(Hub()))
+
+    assert found == {"ok": True, "reason": None, "behind": 0, "not_folded": 1, "set_aside": {"fold": 1}}
+
+
+class NoSuchHour(tzinfo):
+    """A time zone that knows no time from the fifth second on."""
+
+    def utcoffset(self, moment: datetime | None) -> timedelta:
+        if moment is not None and moment.replace(tzinfo=None) >= at(5).replace(tzinfo=None):
+            raise ValueError("no such hour")
+        return timedelta(0)
+
+    def dst(self, moment: datetime | None) -> timedelta:
+        return timedelta(0)
+
+    def fromutc(self, moment: datetime) -> datetime:
+        self.utcoffset(moment)
+        return moment.replace(tzinfo=self)
+
+
+def test_an_entry_that_cannot_be_told_moves_its_room_and_leaves_nothing_half_told():
+    """The second join counts for its app and cannot for the account: neither figures nor endpoints hear of it."""
+    zones = {"app_1": ZoneInfo("UTC"), "acc_1": NoSuchHour()}
+
+    async def scenario(hub: Hub) -> None:
+        hub.table = replace(TABLE, zones=zones, accounts={"app_1": "acc_1"})
+        joins = [event(T.PARTICIPANT_JOINED, name, when=when) for name, when in (("a", 1), ("b", 6), ("c", 2))]
+        await hub.append(*joins)
+        await hub.follow()
+
+    hub = Hub()
+    run(scenario(hub))
+    rooms: dict[str, Room] = {}
+    refold(hub.log.read(-1, 100), rooms, {}, hub.dialects)
+
+    assert [(one.part, one.offset, one.reason) for one in hub.told] == [("route", 1, "ValueError in stats.day_of")]
+    assert [(one.prev, one.seq) for one in hub.routed] == [(None, 1), (1, 3)]
+    assert hub.day("app_1", NOW.date().isoformat()).joins == 2
+    assert set(hub.room("src_1//r1").participants) == {"a", "b", "c"}
+    assert rooms == hub.rooms
+
+
+def test_what_was_set_aside_is_folded_again_the_same_and_taken_in_once_it_can_be():
+    """Law 7: the log folded again sets the same aside, and a version that mends the fold takes it in."""
+
+    async def scenario(hub: Hub) -> None:
+        hub.dialects["breaking"] = Breaking()
+        await hub.append(*broken_meeting())
+        await hub.follow(2)
+
+    hub = Hub()
+    run(scenario(hub))
+    rooms: dict[str, Room] = {}
+    mended: dict[str, Room] = {}
+    refold(hub.log.read(-1, 100), rooms, {}, hub.dialects)
+    refold(hub.log.read(-1, 100), mended, {}, DIALECTS)
+
+    assert rooms == hub.rooms
+    assert (rooms["src_1//r1"].peak, mended["src_1//r1"].peak) == (1, 2)
+
+
+@pytest.mark.parametrize("torn", ["room", "commit", "conclude"])
+def test_a_fault_of_the_world_sets_nothing_aside(torn: str):
+    """A disk that cannot be read is no fault of the entry: the batch is tried again, and nothing is lost."""
+
+    async def scenario(hub: Hub) -> None:
+        await hub.append(*sample())
+        hub.torn = torn
+        with pytest.raises(StoreFailed):
+            await hub.stage().step(512)
+        assert (hub.cursor(), hub.not_folded(10)) == (-1, (0, []))
+        hub.torn = None
+        await hub.follow()
+
+    hub = Hub()
+    run(scenario(hub))
+
+    assert (hub.log.head(), (0, []), []) == (hub.cursor(), hub.not_folded(10), hub.told)
+
+
+ODD_TIMES = (
+    datetime.min.replace(tzinfo=UTC),
+    datetime.max.replace(tzinfo=UTC),
+    datetime(1969, 12, 31, tzinfo=UTC),
+    datetime(2000, 1, 1, tzinfo=UTC),
+    datetime(2099, 12, 31, 23, 59, 59, tzinfo=UTC),
+    NOW,
+    NOW + timedelta(seconds=5),
+)
+odd_times = st.none() | st.sampled_from(ODD_TIMES)
+odd_texts = st.none() | st.sampled_from(["a", "b", "", "/", "\0", "9" * 400, "nan", "[]", "http://[", "x" * 3_000])
+odd_numbers = st.none() | st.sampled_from([0, -1, 2**53 + 1, 2**63 - 1, -(2**63)])
+odd_facts = st.builds(
+    Facts,
+    name=odd_texts,
+    reason=st.none() | st.sampled_from(Reason),
+    operation=st.none() | st.sampled_from(["session_closed", "session_timed_out", "connection_closed", "x"]),
+    media=st.lists(st.sampled_from(Media), unique=True, max_size=2).map(tuple),
+    joined_at=odd_times,
+    started_at=odd_times,
+    stopped_at=odd_times,
+    progress=st.none() | st.sampled_from([1e308, -1e308, float("nan"), float("inf")]),
+    fault=st.none() | st.builds(Fault, code=odd_numbers, name=odd_texts, message=odd_texts),
+    files=st.lists(st.builds(File, url=odd_texts, size=odd_numbers, started_at=odd_times), max_size=2).map(tuple),
+    connection_id=odd_texts,
+    pending=st.booleans(),
+)
+odd_events = st.builds(
+    Event,
+    type=st.sampled_from(EventType),
+    dialect=st.sampled_from(sorted(DIALECTS)),
+    room_id=st.sampled_from(["r1", "", None]),
+    participant_id=odd_texts,
+    session_id=odd_texts,
+    room_session_id=odd_texts,
+    track_id=odd_texts,
+    recording_id=odd_texts,
+    occurred_at=odd_times,
+    sequence=odd_numbers,
+    facts=odd_facts,
+)
+EVERY_WIRE = build_table(
+    registry(
+        app(),
+        source(),
+        *[endpoint(f"ep_{name}", dialect=name) for name in DIALECTS],
+        *[subscription(f"sub_{name}", f"ep_{name}") for name in DIALECTS],
+    )
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(odd_events, min_size=1, max_size=6))
+def test_no_event_however_odd_is_beyond_the_fold_or_a_foreign_wire(events: list[Event]):
+    """Times at either end of the calendar, huge numbers, no numbers, empty and endless names."""
+
+    async def scenario(hub: Hub) -> Batch:
+        await hub.append(*events)
+        batch = Batch(hub.store, DIALECTS, EVERY_WIRE)
+        for entry in hub.log.read(-1, 100):
+            batch.take(entry)
+        return batch
+
+    batch = run(scenario(Hub()))
+
+    assert [one for one, _ in batch.set_aside] == []
+    of_own_wire = {f"ep_{one.dialect}" for one in events}  # these events have no words of their own
+    assert [one for one in batch.losses if one.kind == "failed" and one.endpoint_id not in of_own_wire] == []

@@ -2,7 +2,7 @@
 
 import contextlib
 import fcntl
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,15 @@ import msgspec
 
 from northbound.backends.sqlite.database import open_reader, open_writer, query
 from northbound.backends.sqlite.reader import SqliteLogReader
+from northbound.backends.sqlite.rows import not_folded_of, not_folded_rows
 from northbound.dialects import all_dialects
 from northbound.hub.system import Folder
 from northbound.logic.route import build_table
 from northbound.model.app import Registry
 from northbound.model.errors import ConfigError, StoreFailed
+from northbound.model.log import NOT_FOLDED_KEPT, NotFolded
 from northbound.model.room import Memory, Room
-from northbound.stages.follow import Batch, refold
+from northbound.stages.follow import ROUTE, Batch, refold
 
 PAGE = 2_000
 _ENCODE = msgspec.json.Encoder().encode
@@ -92,6 +94,7 @@ def _rewrite(log: SqliteLogReader, database: apsw.Connection) -> tuple[int, int]
         folded.rooms |= batch.rooms
         folded.memories |= batch.memories
         folded.past.extend(batch.past)
+        folded.set_aside.extend(one for one, _ in batch.set_aside)
     sent: dict[str, bytes] = {}
     with database:
         for key in _keys(database):
@@ -110,7 +113,18 @@ def _rewrite(log: SqliteLogReader, database: apsw.Connection) -> tuple[int, int]
             query("deliveries.memory_put"),
             [(key, _ENCODE(memory)) for key, memory in folded.memories.items() if memory.connections],
         )
+        _set_aside_anew(database, folded.set_aside)
     return len(folded.rooms), cursor
+
+
+def _set_aside_anew(database: apsw.Connection, not_folded: Sequence[NotFolded]) -> None:
+    """Write down what cannot be folded now; what was folded and not told of is still not told of."""
+    rows: list[Any] = database.execute(query("deliveries.not_folded"), (NOT_FOLDED_KEPT,)).fetchall()
+    untold = [one for one in map(not_folded_of, rows) if one.part == ROUTE]
+    database.execute(query("deliveries.not_folded_clear"))
+    both = sorted([*untold, *not_folded], key=lambda one: one.offset)
+    database.executemany(query("deliveries.not_folded_add"), not_folded_rows(both))
+    database.execute(query("deliveries.not_folded_trim"), (NOT_FOLDED_KEPT,))
 
 
 class _Folded:
@@ -120,6 +134,7 @@ class _Folded:
         self.rooms: dict[str, Room] = {}
         self.memories: dict[str, Memory] = {}
         self.past: list[tuple[str, Room]] = []
+        self.set_aside: list[NotFolded] = []
 
     def cursor(self) -> int:
         return -1
@@ -135,6 +150,9 @@ class _Folded:
 
     def commit(self, **_: Any) -> list[int]:
         raise AssertionError("folding offline commits at its end")
+
+    def not_folded(self, limit: int) -> tuple[int, list[NotFolded]]:
+        return len(self.set_aside), self.set_aside[::-1][:limit]
 
 
 def _entries(log: SqliteLogReader, cursor: int) -> Iterator[Any]:

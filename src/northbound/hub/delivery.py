@@ -37,7 +37,7 @@ from northbound.model.certificate import Certificate
 from northbound.model.delivery import Dead, Delivery, DeliveryState, Done, Stop
 from northbound.model.errors import NotFound
 from northbound.model.event import Event
-from northbound.model.log import Logged, Receipt
+from northbound.model.log import Logged, NotFolded, Receipt
 from northbound.model.statistic import Counted
 from northbound.stages.alarms import Alarms
 from northbound.stages.control import Control
@@ -155,6 +155,13 @@ class Delivering:
         facts = {"attempts": str(head.attempts), "reason": head.reason}
         self._alarms.raise_alarm(AlarmKind.POISON_HEAD, **about, facts=facts)
 
+    def on_not_folded(self, one: NotFolded) -> None:
+        """Say that an entry of the log was set aside."""
+        app = self.table.app_of(one.source_id)
+        facts = {"part": one.part, "reason": one.reason}
+        about = {"app_id": "" if app is None else app.id, "source_id": one.source_id, "what": one.event_id}
+        self._alarms.raise_alarm(AlarmKind.NOT_FOLDED, **about, facts=facts)
+
     def _raise(self, kind: AlarmKind, endpoint: Endpoint, **facts: str) -> None:
         self._alarms.raise_alarm(kind, app_id=endpoint.app_id, endpoint_id=endpoint.id, facts=facts)
 
@@ -248,6 +255,7 @@ async def main(config: Config, folder: Folder) -> None:
         conclude,
         deliver.take,
         commit=store.commit_aside,
+        on_not_folded=hub.on_not_folded,
     )
     hub.measure(HeadMeter(deliver.heads), LagMeter(follow))
 

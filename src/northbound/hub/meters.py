@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from northbound.stages.alarms import Alarms
-from northbound.stages.follow import Follow
+from northbound.stages.follow import FOLD, ROUTE, Follow
 from northbound.stages.health import Heads
 
 
@@ -27,16 +27,22 @@ class AlarmMeter:
 
 
 class LagMeter:
-    """How many entries of the log are not folded and routed yet: what grows when the follower is stuck."""
+    """How many entries of the log are not folded and routed yet, and how many were set aside since the start."""
 
     def __init__(self, follow: Follow) -> None:
         self._follow = follow
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Say it as a metric."""
+    def collect(self) -> Iterator[Metric]:
+        """Say the counts as metrics."""
         yield GaugeMetricFamily(
             "northbound_follow_lag", "Entries of the log not folded yet", value=self._follow.behind()
         )
+        family = CounterMetricFamily(
+            "northbound_not_folded", "Entries set aside, since folding or telling them failed", labels=["part"]
+        )
+        for part in (FOLD, ROUTE):
+            family.add_metric([part], self._follow.set_aside[part])
+        yield family
 
 
 class HeadMeter:

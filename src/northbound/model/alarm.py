@@ -28,6 +28,7 @@ class AlarmKind(StrEnum):
     NOT_DECODABLE = "not_decodable"
     OVER_BUDGET = "over_budget"  # ruling 5
     CERTIFICATE_EXPIRES = "certificate_expires"  # ruling 6
+    NOT_FOLDED = "not_folded"
 
 
 CONDITIONS: Final = frozenset(
@@ -178,5 +179,9 @@ _SENTENCES: Final[dict[AlarmKind, tuple[str, str]]] = {
     AlarmKind.CERTIFICATE_EXPIRES: (
         "The certificate {certificate} that signs our callbacks expires at {expires}: rotate it.",
         "为回调签名的证书 {certificate} 将于 {expires} 过期，请更换证书。",
+    ),
+    AlarmKind.NOT_FOLDED: (
+        "Event {what} of source {source} was set aside, since our code failed on it ({part}: {reason}); others go on.",
+        "来源 {source} 的事件 {what} 因本程序出错已搁置（{part}：{reason}），其余事件照常。",
     ),
 }

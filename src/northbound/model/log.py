@@ -10,6 +10,7 @@ from northbound.model.event import Event
 from northbound.model.wire import Proof, Request
 
 PARTITIONS = 64
+NOT_FOLDED_KEPT = 1_000  # entries set aside of which is known which they are; the oldest make room
 
 
 class Origin(StrEnum):
@@ -46,6 +47,20 @@ class Logged(msgspec.Struct, frozen=True, kw_only=True):
     event: Event
     receipt_id: int | None = None
     cause_id: str | None = None  # of a derived entry: the entry it was concluded from
+
+
+class NotFolded(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry that was set aside, since folding it (`part` is `fold`) or telling of it (`route`) is beyond our code.
+
+    Of `fold` its room does not know it; of `route` its room does, and neither figures nor endpoints do. `reason` names
+    the exception and the function, and no value of the entry.
+    """
+
+    offset: int
+    event_id: str
+    source_id: str
+    part: str
+    reason: str
 
 
 class Appended(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ from northbound.model.delivery import (
     Stop,
 )
 from northbound.model.event import Event
-from northbound.model.log import Appended, Logged, Receipt
+from northbound.model.log import Appended, Logged, NotFolded, Receipt
 from northbound.model.room import Memory, Room, Tally
 from northbound.model.wire import Request
 
@@ -116,11 +116,17 @@ class RoomStore(Protocol):
         tallies: Sequence[tuple[str, Tally]],
         losses: Sequence[tuple[str, str, str, str]],
         past: Sequence[tuple[str, Room]],
+        not_folded: Sequence[NotFolded],
     ) -> list[int]:
         """Store it all in one transaction, *cursor* with what it led to; return the numbers of *deliveries*.
 
-        *tallies* are by app id, *losses* (endpoint id, kind, what, event type), *past* room instances that are over.
+        *tallies* are by app id, *losses* (endpoint id, kind, what, event type), *past* room instances that are over,
+        *not_folded* entries that were set aside: all are counted, and the newest `NOT_FOLDED_KEPT` are kept.
         """
+        ...
+
+    def not_folded(self, limit: int) -> tuple[int, list[NotFolded]]:
+        """Return how many entries were set aside, and up to *limit* of those kept, the newest first."""
         ...
 
 

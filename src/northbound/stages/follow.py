@@ -1,21 +1,29 @@
-"""Follow the log: fold rooms, conclude, route; conclusions are in the log before anything they cause is stored."""
+"""Follow the log: fold rooms, conclude, route; conclusions are in the log before anything they cause is stored.
+
+An entry that our code cannot fold or tell is set aside, which it alone pays for; what the world refuses is tried again.
+"""
 
 import asyncio
+import traceback
+from collections import ChainMap, Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from pathlib import Path
+from typing import Any, Final, ParamSpec, TypeVar
 
+import msgspec
 import structlog
 from msgspec.structs import replace
 
 from northbound.dialects.base import Dialect
 from northbound.logic.daily import account_tally
-from northbound.logic.derive import Step, advance, memory_key
+from northbound.logic.derive import Advance, Rooms, Step, advance, memory_key
 from northbound.logic.route import Loss, RoutingTable, route
 from northbound.logic.stats import tally
 from northbound.model.delivery import Delivery
+from northbound.model.errors import StoreFailed
 from northbound.model.event import Traits
-from northbound.model.log import Logged
+from northbound.model.log import Logged, NotFolded
 from northbound.model.room import Memory, Room, Tally
 from northbound.ports import LogReader, RoomStore, Wake
 
@@ -23,8 +31,14 @@ BATCH = 512  # entries folded and routed in one transaction
 POLL = timedelta(milliseconds=250)  # the safety net when the doorbell is lost (S11)
 STALLED = 1.0  # seconds of pause after a batch that could not be stored
 CONCLUDED = 1_000  # conclusions handed to the log at once: large rooms that close together make hundreds of thousands
+OURS: Final = "northbound"
+FOLD: Final = "fold"
+ROUTE: Final = "route"
+WORLD = (StoreFailed, MemoryError)  # no fault of the entry that is folded: it is tried again
 log = structlog.get_logger()
 Conclude = Callable[[Sequence[Logged]], Awaitable[int]]
+Given = ParamSpec("Given")
+Found = TypeVar("Found")
 
 
 class Follow:
@@ -39,8 +53,12 @@ class Follow:
         conclude: Conclude,
         on_routed: Callable[[Sequence[int], Sequence[Delivery]], None],
         commit: Callable[..., Awaitable[list[int]]] | None = None,
+        on_not_folded: Callable[[NotFolded], None] = lambda _: None,
     ) -> None:
-        """*commit* stores like *store*, letting the loop go on while the disk works; without it *store* does."""
+        """*commit* stores like *store*, letting the loop go on while the disk works; without it *store* does.
+
+        *on_not_folded* hears of each entry that was set aside, once that is stored.
+        """
         self._reader = reader
         self._commit = commit
         self._store = store
@@ -48,6 +66,8 @@ class Follow:
         self._table = table
         self._conclude = conclude
         self._on_routed = on_routed
+        self._on_not_folded = on_not_folded
+        self.set_aside: Counter[str] = Counter()  # entries since the start, by part
         self.stalled: str | None = None  # what the last batch failed of, while it is tried again
 
     def behind(self) -> int:
@@ -55,11 +75,12 @@ class Follow:
         return max(0, self._reader.head() - self._store.cursor())
 
     def health(self) -> dict[str, Any]:
-        """Tell whether the log is being folded: `ok`, `reason`, and how far `behind`."""
-        return {"ok": self.stalled is None, "reason": self.stalled, "behind": self.behind()}
+        """Tell whether the log is being folded: `ok`, `reason`, how far `behind`, how many entries are set aside."""
+        count, _ = self._store.not_folded(0)
+        return {"ok": self.stalled is None, "reason": self.stalled, "behind": self.behind(), "not_folded": count}
 
     async def run(self, wake: Wake) -> None:
-        """Follow for ever; a batch that cannot be stored, or concluded while the log is away, is tried again."""
+        """Follow for ever; a batch that cannot be read, stored or concluded is tried again."""
         while True:
             try:
                 read = await self.step(BATCH)
@@ -87,6 +108,10 @@ class Follow:
             await self._conclude(batch.concluded[first : first + CONCLUDED])
         numbers = await self._stored(batch, entries[-1].offset)
         self._on_routed(numbers, batch.deliveries)
+        for one, trace in batch.set_aside:
+            self.set_aside[one.part] += 1
+            log.error("follow.not_folded", **msgspec.structs.asdict(one), trace=trace)
+            self._on_not_folded(one)
         return len(entries)
 
     async def _pass_erased(self, cursor: int, limit: int) -> int:
@@ -107,6 +132,7 @@ class Follow:
             "tallies": batch.tallies,
             "losses": [(loss.endpoint_id, loss.kind, loss.what, loss.event_type) for loss in batch.losses],
             "past": batch.past,
+            "not_folded": [one for one, _ in batch.set_aside],
         }
         if self._commit is None:
             return self._store.commit(**outcome)
@@ -128,49 +154,117 @@ class Batch:
         self.losses: list[Loss] = []
         self.tallies: list[tuple[str, Tally]] = []
         self.concluded: list[Logged] = []
+        self.set_aside: list[tuple[NotFolded, str]] = []  # with where it happened, for the log
 
     def take(self, entry: Logged) -> None:
-        """Fold one entry and route its steps."""
+        """Fold one entry and route its steps; one that cannot be is set aside, and leaves nothing half done.
+
+        Raise `StoreFailed` when the rooms cannot be read.
+        """
         key = memory_key(entry)
-        memory = self.memories.get(key) or self._store.memory(key)
-        moved = advance(entry, self._room, memory, _traits(entry, self._dialects))
+        try:
+            memory = self.memories.get(key) or _from_store(self._store.memory, key)
+            moved = fold(entry, self._room, memory, self._dialects)
+        except WORLD:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must stop no other entry
+            self.set_aside.append(_not_folded(entry, FOLD, error))
+            return
+        try:
+            told = self._tell(moved)
+        except WORLD:
+            raise
+        except Exception as error:  # noqa: BLE001 - as above
+            self.set_aside.append(_not_folded(entry, ROUTE, error))
+            told = _Told()
         if moved.memory is not memory:
             self.memories[key] = moved.memory
-        for step in moved.steps:
-            self._settle(step)
-        self.concluded.extend(moved.concluded)
+        self._keep(moved, told)
 
-    def _settle(self, step: Step) -> None:
-        if step.after.instance != step.before.instance and (step.before.stays or step.before.recordings):
-            self.past.append((step.key, _over(step)))
-        self.rooms[step.key] = step.after
-        app = self._table.app_of(step.logged.source_id)
-        if app is None:
-            return
-        self.tallies.extend((app.id, one) for one in tally(step, self._table.zones[app.id]))
-        account_id = self._table.accounts.get(app.id)
-        if account_id is not None:
-            zone = self._table.zones[account_id]
-            self.tallies.extend((account_id, one) for one in account_tally(step, zone))
-        if not step.deliver:
-            return
-        deliveries, losses = route(
-            step, app, self._table, self._dialects, lambda endpoint_id: self._last_sent(endpoint_id, step.key)
-        )
-        for delivery in deliveries:
-            self._sent[delivery.endpoint_id, step.key] = delivery.seq
-        self.deliveries.extend(deliveries)
-        self.losses.extend(losses)
-        for loss in losses:
+    def _tell(self, moved: Advance) -> "_Told":
+        """Return what the steps of an entry add to the figures, and whom they are sent to."""
+        told = _Told()
+        sent = ChainMap[tuple[str, str], int]({}, self._sent)
+        for step in moved.steps:
+            app = self._table.app_of(step.logged.source_id)
+            if app is None:
+                continue
+            told.tallies.extend((app.id, one) for one in tally(step, self._table.zones[app.id]))
+            account_id = self._table.accounts.get(app.id)
+            if account_id is not None:
+                zone = self._table.zones[account_id]
+                told.tallies.extend((account_id, one) for one in account_tally(step, zone))
+            if not step.deliver:
+                continue
+            deliveries, losses = route(
+                step, app, self._table, self._dialects, lambda name, key=step.key: self._last_sent(sent, name, key)
+            )
+            sent.update({(delivery.endpoint_id, step.key): delivery.seq for delivery in deliveries})
+            told.deliveries.extend(deliveries)
+            told.losses.extend((step.logged.id, loss) for loss in losses)
+        return told
+
+    def _keep(self, moved: Advance, told: "_Told") -> None:
+        for step in moved.steps:
+            if step.after.instance != step.before.instance and (step.before.stays or step.before.recordings):
+                self.past.append((step.key, _over(step)))
+            self.rooms[step.key] = step.after
+        self.concluded.extend(moved.concluded)
+        self.tallies.extend(told.tallies)
+        self.deliveries.extend(told.deliveries)
+        for delivery in told.deliveries:
+            self._sent[delivery.endpoint_id, delivery.order_key] = delivery.seq
+        for event_id, loss in told.losses:
+            self.losses.append(loss)
             if loss.kind == "failed":
-                log.error("follow.cannot_say", event_id=step.logged.id, endpoint=loss.endpoint_id, reason=loss.what)
+                log.error("follow.cannot_say", event_id=event_id, endpoint=loss.endpoint_id, reason=loss.what)
 
     def _room(self, key: str) -> Room | None:
-        return self.rooms.get(key) or self._store.room(key)
+        return self.rooms.get(key) or _from_store(self._store.room, key)
 
-    def _last_sent(self, endpoint_id: str, key: str) -> int | None:
-        known = self._sent.get((endpoint_id, key))
-        return known if known is not None else self._store.last_sent(endpoint_id, key)
+    def _last_sent(self, sent: Mapping[tuple[str, str], int], endpoint_id: str, key: str) -> int | None:
+        known = sent.get((endpoint_id, key))
+        return known if known is not None else _from_store(self._store.last_sent, endpoint_id, key)
+
+
+class _Told:
+    """What one entry adds to the figures, and whom it is sent to; losses with the event they happened to."""
+
+    def __init__(self) -> None:
+        self.tallies: list[tuple[str, Tally]] = []
+        self.deliveries: list[Delivery] = []
+        self.losses: list[tuple[str, Loss]] = []
+
+
+def fold(entry: Logged, rooms: Rooms, memory: Memory, dialects: Mapping[str, Dialect]) -> Advance:
+    """Return what *entry* leads to; the same for whoever follows the log and whoever folds it again."""
+    dialect = dialects.get(entry.event.dialect)
+    return advance(entry, rooms, memory, dialect.traits if dialect is not None else Traits())
+
+
+def _from_store(look: Callable[Given, Found], *names: Given.args, **more: Given.kwargs) -> Found:
+    """Look something up; a storage that cannot be read is no fault of the entry, words of one room that cannot are."""
+    try:
+        return look(*names, **more)
+    except msgspec.MsgspecError:
+        raise
+    except Exception as error:
+        raise StoreFailed(f"the rooms cannot be read: {type(error).__name__}") from error
+
+
+def _not_folded(entry: Logged, part: str, error: Exception) -> tuple[NotFolded, str]:
+    """Return *entry* as set aside, and the trace; of the error only its class is told: it may quote a value."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [one for one in frames if OURS in Path(one.filename).parts]
+    last = ours[-1] if ours else frames[-1]
+    one = NotFolded(
+        offset=entry.offset,
+        event_id=entry.id,
+        source_id=entry.source_id,
+        part=part,
+        reason=f"{type(error).__name__} in {Path(last.filename).stem}.{last.name}",
+    )
+    return one, "".join(traceback.format_list(frames))
 
 
 def _over(step: Step) -> Room:
@@ -181,19 +275,21 @@ def _over(step: Step) -> Room:
     )
 
 
-def _traits(entry: Logged, dialects: Mapping[str, Dialect]) -> Traits:
-    dialect = dialects.get(entry.event.dialect)
-    return dialect.traits if dialect is not None else Traits()
-
-
 def refold(
     entries: Sequence[Logged], rooms: dict[str, Room], memories: dict[str, Memory], dialects: Mapping[str, Dialect]
 ) -> None:
-    """Fold *entries* into *rooms* and *memories* without routing: what `rebuild --verify` compares with."""
+    """Fold *entries* into *rooms* and *memories* without routing: what `rebuild --verify` compares with.
+
+    What cannot be folded changes nothing, as in `Batch`.
+    """
     for entry in entries:
         key = memory_key(entry)
         memory = memories.get(key) or Memory()
-        moved = advance(entry, rooms.get, memory, _traits(entry, dialects))
+        try:
+            moved = fold(entry, rooms.get, memory, dialects)
+        except Exception as error:  # noqa: BLE001 - as in `Batch`
+            log.warning("refold.not_folded", offset=entry.offset, reason=type(error).__name__)
+            continue
         if moved.memory is not memory:
             memories[key] = moved.memory
         for step in moved.steps:

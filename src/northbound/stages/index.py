@@ -68,6 +68,7 @@ class Index:
     def __init__(self, reader: LogReader, history: HistoryStore) -> None:
         self._reader = reader
         self._history = history
+        self.unsearchable = 0  # entries since the start that our code could not make searchable
 
     async def run(self, wake: Wake) -> None:
         """Follow for ever, in a worker thread: pages are served meanwhile."""
@@ -80,6 +81,10 @@ class Index:
                 count = await asyncio.to_thread(self._batch, BATCH)
             except HubError as error:
                 log.warning("index.stalled", code=error.code, reason=error.message)
+                await asyncio.sleep(STALLED.total_seconds())
+                continue
+            except Exception:
+                log.exception("index.broken", again_in=STALLED.total_seconds())
                 await asyncio.sleep(STALLED.total_seconds())
                 continue
             if count == 0:
@@ -115,7 +120,7 @@ class Index:
         while damage is None and after < cursor:
             entries = [one for one in self._reader.read(after, BATCH) if one.offset <= cursor]
             until = entries[-1].offset if entries else min(cursor, after + BATCH)  # a page may be erased entirely
-            wrong = self._history.verify(entries, after=after, until=until)
+            wrong = self._wrong(entries, after, until)
             if wrong is not None:
                 return Verified(entries=total, first_wrong=wrong)
             after = until
@@ -128,12 +133,45 @@ class Index:
             log.warning("index.ahead_of_log")
             self._history.clear()
 
+    def _add(self, entries: Sequence[Logged], after: int) -> None:
+        """Make *entries* searchable; one that our code fails on is passed, and costs nobody else the search."""
+        try:
+            self._history.add(entries, after=after)
+        except HubError:
+            raise
+        except Exception:
+            if len(entries) > 1:
+                for entry in entries:
+                    self._add([entry], after)
+                    after = entry.offset
+                return
+            log.exception("index.passed", event_id=entries[0].id, offset=entries[0].offset)
+            self.unsearchable += 1
+            self._history.skip(after=after, until=entries[0].offset)
+
+    def _wrong(self, entries: Sequence[Logged], after: int, until: int) -> int | None:
+        """Return the first offset that is not stored as *entries* say; of one that our code fails on nothing may be."""
+        try:
+            return self._history.verify(entries, after=after, until=until)
+        except HubError:
+            raise
+        except Exception:  # noqa: BLE001 - whatever it was when it was passed
+            if len(entries) <= 1:
+                return self._history.verify([], after=after, until=until)
+        places = [*(entry.offset for entry in entries[:-1]), until]
+        for entry, place in zip(entries, places, strict=True):
+            wrong = self._wrong([entry], after, place)
+            if wrong is not None:
+                return wrong
+            after = place
+        return None
+
     def _batch(self, limit: int) -> int:
         """Make up to *limit* entries searchable, or pass a stretch that reads as nothing; return how many places."""
         after = self._history.cursor()
         entries = self._reader.read(after, limit)
         if entries:
-            self._history.add(entries, after=after)
+            self._add(entries, after)
             return len(entries)
         head = self._reader.head()
         if head <= after or self._reader.read(after, limit):  # the second look is behind the head: no race

@@ -23,6 +23,7 @@ from northbound.model.delivery import (
     RetryAt,
     Stop,
 )
+from northbound.model.log import NOT_FOLDED_KEPT, NotFolded
 from northbound.model.room import DayStats, Memory, Room, Tally
 from northbound.ports import Waiting
 
@@ -39,6 +40,8 @@ class MemoryDeliveries:
         self.attempts: list[tuple[int, Attempt]] = []
         self.alarms: list[Alarm] = []
         self._cursor = -1
+        self._set_aside = 0
+        self._not_folded: list[NotFolded] = []
         self._memories: dict[str, Memory] = {}
         self._sent: dict[tuple[str, str], int] = {}  # (endpoint, room key) -> place in the room's log
         self._deliveries: dict[int, Delivery] = {}  # by number, in routing order
@@ -77,6 +80,7 @@ class MemoryDeliveries:
         tallies: Sequence[tuple[str, Tally]] = (),
         losses: Sequence[tuple[str, str, str, str]] = (),
         past: Sequence[tuple[str, Room]] = (),
+        not_folded: Sequence[NotFolded] = (),
     ) -> list[int]:
         """Store it all at once; return the numbers of *deliveries*."""
         counted, lost, over = list(tallies), list(losses), list(past)  # what cannot be read fails before any change
@@ -89,8 +93,14 @@ class MemoryDeliveries:
             self.losses[loss] = self.losses.get(loss, 0) + 1
         for app_id, tally in counted:
             self._count(app_id, tally)
+        self._set_aside += len(not_folded)
+        self._not_folded = [*self._not_folded, *not_folded][-NOT_FOLDED_KEPT:]
         self._cursor = cursor
         return numbers
+
+    def not_folded(self, limit: int) -> tuple[int, list[NotFolded]]:
+        """Return how many entries were set aside, and up to *limit* of those kept, the newest first."""
+        return self._set_aside, self._not_folded[::-1][:limit]
 
     # --- deliveries -----------------------------------------------------------------------------
 

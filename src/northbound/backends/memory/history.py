@@ -29,8 +29,9 @@ class MemoryHistory:
             return True
         if after != self._cursor:
             return False
-        for entry in entries:
-            insort(self._kept, (entry.offset, hit_of(entry), words_of(entry.event)), key=lambda one: one[0])
+        found = [(entry.offset, hit_of(entry), words_of(entry.event)) for entry in entries]
+        for one in found:
+            insort(self._kept, one, key=lambda kept: kept[0])
         self._cursor = entries[-1].offset
         return True
 

@@ -27,6 +27,8 @@ from northbound.backends.sqlite.rows import (
     delivery_of,
     delivery_rows,
     loss_rows,
+    not_folded_of,
+    not_folded_rows,
     settled_row,
     stop_of,
     stop_row,
@@ -36,6 +38,7 @@ from northbound.backends.sqlite.statistics import add_statistic, mark_stored, no
 from northbound.model.alarm import Alarm
 from northbound.model.delivery import NO_CHANGE, Attempt, Delivery, HealthChange, Lane, NextStep, Stop
 from northbound.model.errors import StoreFailed
+from northbound.model.log import NOT_FOLDED_KEPT, NotFolded
 from northbound.model.room import Memory, Room, Tally
 from northbound.model.statistic import Statistic
 from northbound.ports import Waiting
@@ -99,9 +102,10 @@ class SqliteDeliveries:
         tallies: Sequence[tuple[str, Tally]] = (),
         losses: Sequence[tuple[str, str, str, str]] = (),
         past: Sequence[tuple[str, Room]] = (),
+        not_folded: Sequence[NotFolded] = (),
     ) -> list[int]:
         """Store it all in one transaction; return the numbers of *deliveries*."""
-        numbers, write, after = self._committing(cursor, rooms, memories, deliveries, tallies, losses, past)
+        numbers, write, after = self._committing(cursor, rooms, memories, deliveries, tallies, losses, past, not_folded)
         self._transaction(write)
         after()
         return numbers
@@ -116,9 +120,10 @@ class SqliteDeliveries:
         tallies: Sequence[tuple[str, Tally]] = (),
         losses: Sequence[tuple[str, str, str, str]] = (),
         past: Sequence[tuple[str, Room]] = (),
+        not_folded: Sequence[NotFolded] = (),
     ) -> list[int]:
         """Do what `commit` does without holding up the loop; one at a time."""
-        numbers, write, after = self._committing(cursor, rooms, memories, deliveries, tallies, losses, past)
+        numbers, write, after = self._committing(cursor, rooms, memories, deliveries, tallies, losses, past, not_folded)
         await asyncio.get_running_loop().run_in_executor(self._thread, self._transaction, write)
         after()
         return numbers
@@ -132,6 +137,7 @@ class SqliteDeliveries:
         tallies: Sequence[tuple[str, Tally]],
         losses: Sequence[tuple[str, str, str, str]],
         past: Sequence[tuple[str, Room]],
+        not_folded: Sequence[NotFolded],
     ) -> tuple[list[int], Callable[[], None], Callable[[], None]]:
         """Return the numbers of *deliveries*, what to write, and what to remember once it is written."""
         sent: dict[str, dict[str, int]] = {}
@@ -159,6 +165,8 @@ class SqliteDeliveries:
             ("deliveries.presence_add", sums.presence),
             ("deliveries.going_put", sums.going),
             ("deliveries.loss_add", loss_rows(losses)),
+            ("deliveries.not_folded_add", not_folded_rows(not_folded)),
+            ("deliveries.not_folded_trim", [(NOT_FOLDED_KEPT,)] if not_folded else []),
             ("deliveries.cursor_set", [("log", cursor)]),
         ]
 
@@ -176,6 +184,11 @@ class SqliteDeliveries:
                 self._keep(key, found)
 
         return numbers, write, after
+
+    def not_folded(self, limit: int) -> tuple[int, list[NotFolded]]:
+        """Return how many entries were set aside, and up to *limit* of those kept, the newest first."""
+        rows: list[Any] = self._reader.execute(query("deliveries.not_folded"), (limit,)).fetchall()
+        return self._one(query("deliveries.not_folded_count")) or 0, [not_folded_of(row) for row in rows]
 
     def add(
         self,

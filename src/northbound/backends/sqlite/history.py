@@ -82,8 +82,9 @@ class SqliteHistory:
         """Return the first offset behind *after*, up to *until*, that is not stored as *entries* say."""
         stored = {row[0]: row for row in self._reads.rows("history.stored", after, until)}
         for entry in entries:
+            hit, words = hit_of(entry), " ".join(words_of(entry.event))
             row = stored.pop(entry.offset, None)
-            if row is None or _hit(row) != hit_of(entry) or row[12] != " ".join(words_of(entry.event)):
+            if row is None or _hit(row) != hit or row[12] != words:
                 return min([entry.offset, *(offset for offset in stored if offset < entry.offset)])
         return min(stored, default=None)
 

@@ -101,6 +101,16 @@ SELECT endpoint_id, count(*), min(created_at) FROM deliveries INDEXED BY deliver
 -- deliveries.loss_add: Count a loss or an invention.
 INSERT INTO losses (endpoint_id, kind, what, event_type, count) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET count = count + excluded.count
+-- deliveries.not_folded_add: Note an entry that was set aside.
+INSERT INTO not_folded (offset, event_id, source_id, part, reason) VALUES (?, ?, ?, ?, ?)
+-- deliveries.not_folded_trim: Forget which the oldest ones were; the largest number still says how many.
+DELETE FROM not_folded WHERE number <= (SELECT max(number) FROM not_folded) - ?
+-- deliveries.not_folded_count: How many entries were set aside.
+SELECT max(number) FROM not_folded
+-- deliveries.not_folded: The newest entries that were set aside.
+SELECT offset, event_id, source_id, part, reason FROM not_folded ORDER BY number DESC LIMIT ?
+-- deliveries.not_folded_clear: Forget what was set aside, to write it anew.
+DELETE FROM not_folded
 -- deliveries.losses: What was lost or invented.
 SELECT endpoint_id, kind, what, event_type, count FROM losses WHERE (?1 IS NULL OR endpoint_id = ?1)
 -- deliveries.day_get: One app's day.

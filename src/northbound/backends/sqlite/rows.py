@@ -22,6 +22,7 @@ from northbound.model.delivery import (
     RetryAt,
     Stop,
 )
+from northbound.model.log import NotFolded
 from northbound.model.room import Going, Tally
 from northbound.model.wire import Response
 
@@ -71,6 +72,17 @@ def loss_rows(losses: Sequence[tuple[str, str, str, str]]) -> list[Row]:
     for loss in losses:
         counts[loss] = counts.get(loss, 0) + 1
     return [(*loss, count) for loss, count in counts.items()]
+
+
+def not_folded_rows(entries: Sequence[NotFolded]) -> list[Row]:
+    """Return the rows of *entries* that were set aside."""
+    return [(one.offset, one.event_id, one.source_id, one.part, one.reason) for one in entries]
+
+
+def not_folded_of(row: Sequence[Any]) -> NotFolded:
+    """Return an entry that was set aside, from its row."""
+    offset, event_id, source_id, part, reason = row
+    return NotFolded(offset=offset, event_id=event_id, source_id=source_id, part=part, reason=reason)
 
 
 def attempt_row(number: int, attempt: Attempt) -> Row:

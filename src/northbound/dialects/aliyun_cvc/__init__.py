@@ -477,6 +477,14 @@ def _offset(options: Options) -> tzinfo:
     return timezone(sign * timedelta(hours=int(chosen[1:3]), minutes=int(chosen[4:6])))
 
 
+def _local(moment: datetime, zone: tzinfo) -> datetime:
+    """Return *moment* in *zone*; at either end of the calendar, where that may be no time, in UTC."""
+    try:
+        return moment.astimezone(zone)
+    except OverflowError:
+        return moment
+
+
 # --- out -------------------------------------------------------------------------------------------------------------
 
 
@@ -485,7 +493,7 @@ def _said(say: Composer, kind: str, words: dict[str, Any], options: Options, par
     occurred, recorded = say.take("occurred_at"), say.fill.recorded_at
     words = {**words, "time": to_ms(say.need("data.time", occurred, recorded))}
     data = {name: words[name] for name in DATA_ORDER if words.get(name) is not None}
-    moment = say.need("time", occurred, recorded).astimezone(_offset(options))
+    moment = _local(say.need("time", occurred, recorded), _offset(options))
     current = setting(DIALECT, options, "envelope") == "current"
     clock = moment.isoformat(timespec="milliseconds") if current else moment.strftime("%Y-%m-%d %H:%M:%S.%f")
     envelope = {

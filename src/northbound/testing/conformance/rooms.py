@@ -10,7 +10,7 @@ from northbound.logic.route import build_table
 from northbound.model.app import App, Endpoint, Registry, Source, Subscription, Target
 from northbound.model.delivery import Delivery, Lane
 from northbound.model.event import EventType
-from northbound.model.log import Logged
+from northbound.model.log import NOT_FOLDED_KEPT, Logged, NotFolded
 from northbound.model.room import Connection, Memory, Room, Tally
 from northbound.stages.follow import Follow
 from northbound.testing.conformance.storage import (
@@ -83,6 +83,7 @@ async def a_commit_that_fails_stores_nothing(one: Storage) -> None:
             tallies=Torn(("app_1", half)),
             losses=[],
             past=[],
+            not_folded=[],
         )
 
     for _ in range(2):
@@ -125,6 +126,24 @@ async def figures_add_up(one: Storage) -> None:
         return
     sums = (found.meetings, found.joins, found.members, found.peak, found.participant_seconds, found.meeting_seconds)
     expect((2, 4, 2, 2, 4.5, 6.0), sums, "meetings, joins, members, peak, seconds of stays and of meetings")
+
+
+async def entries_set_aside_are_counted_and_the_newest_kept(one: Storage) -> None:
+    """Stored with the cursor; a sender whose every event fails fills no disk."""
+    aside = [
+        NotFolded(offset=number, event_id=f"ev_{number}", source_id="src_1", part="fold", reason="TypeError in a.b")
+        for number in range(NOT_FOLDED_KEPT + 5)
+    ]
+    expect((0, []), one.store.not_folded(10), "nothing is set aside at the beginning")
+
+    _commit(one.store, cursor=3, not_folded=aside[:3])
+    _commit(one.store, cursor=4)
+    _commit(one.store, cursor=NOT_FOLDED_KEPT + 5, not_folded=aside[3:])
+
+    for _ in range(2):
+        count, kept = one.store.not_folded(NOT_FOLDED_KEPT * 2)
+        expect((NOT_FOLDED_KEPT + 5, aside[:4:-1]), (count, kept), "all counted, the newest kept")
+        one.reopen()
 
 
 async def routing_twice_makes_the_same_deliveries(one: Storage) -> None:
@@ -210,7 +229,12 @@ def _routed(store: Store) -> list[Delivery | None]:
 
 
 def _commit(
-    store: Store, *, cursor: int, deliveries: Sequence[Delivery] = (), tallies: Sequence[tuple[str, Tally]] = ()
+    store: Store,
+    *,
+    cursor: int,
+    deliveries: Sequence[Delivery] = (),
+    tallies: Sequence[tuple[str, Tally]] = (),
+    not_folded: Sequence[NotFolded] = (),
 ) -> list[int]:
     return store.commit(
         cursor=cursor,
@@ -220,6 +244,7 @@ def _commit(
         tallies=tallies,
         losses=[("ep_1", "lost", "facts.role", "participant.joined")],
         past=[(KEY, ROOM)],
+        not_folded=not_folded,
     )
 
 
@@ -229,6 +254,7 @@ LAWS = (
     a_commit_that_fails_stores_nothing,
     what_was_sent_last_is_known_per_endpoint_and_room,
     figures_add_up,
+    entries_set_aside_are_counted_and_the_newest_kept,
     routing_twice_makes_the_same_deliveries,
     a_follower_that_dies_goes_on_where_it_was,
 )

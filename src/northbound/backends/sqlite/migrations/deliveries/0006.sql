@@ -1,0 +1,9 @@
+-- Entries of the log that were set aside, since folding or telling them is beyond our code; the newest are kept.
+CREATE TABLE not_folded (
+    number INTEGER PRIMARY KEY,         -- from 1: the largest is how many there were
+    offset INTEGER NOT NULL,
+    event_id TEXT NOT NULL,
+    source_id TEXT NOT NULL,
+    part TEXT NOT NULL,                 -- fold: its room does not know it; route: nobody was told of it
+    reason TEXT NOT NULL                -- exception and function, no value
+);
