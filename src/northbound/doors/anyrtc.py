@@ -5,24 +5,32 @@ Page: 云端录制 消息通知 (seed 003), 云端录制服务状态码; 消息�
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
+from msgspec import Meta
+from msgspec.structs import replace
 
 from northbound.dialects import dialect_named
 from northbound.dialects.anyrtc.tables import CHANNEL, CHANNELS_PRODUCT, RECORDING, RECORDINGS_PRODUCT, STATUS_NUMBERS
+from northbound.dialects.base import sending_key
 from northbound.model.account import Maker
 from northbound.model.app import Endpoint, Subscription, Target
 from northbound.model.errors import InvalidInput
 from northbound.model.notices import NoticeSettings
 from northbound.model.room import Recording
-from northbound.model.wire import Key
+from northbound.model.wire import Key, KeyKind
 
 DIALECT: Final = "anyrtc"
 PRODUCTS: Final = {CHANNELS_PRODUCT: tuple(CHANNEL), RECORDINGS_PRODUCT: tuple(RECORDING)}
 KEY_ID: Final = "notice"
 NOT_STARTED: Final = "not_started"
 FIRST_STAGE: Final = "initialized"
+
+
+class _Ticked(msgspec.Struct, forbid_unknown_fields=True):
+    productId: Annotated[list[int], Meta(min_length=1, max_length=1)]  # noqa: N815 - as on the wire
+    eventType: list[int]  # noqa: N815
 
 
 def read_product(product: int) -> int:
@@ -67,6 +75,7 @@ def endpoint_for(settings: NoticeSettings, identity: str, path: int, now: dateti
         options={"strict_reply": True} if settings.strict_reply else {},
         retry=dialect_named(DIALECT).retry,
         path=path,
+        made_by=Maker.ANYRTC,
     )
 
 
@@ -86,6 +95,40 @@ def subscription_for(
         wire={"productId": settings.product, "eventTypes": list(settings.event_types), "redundant": settings.redundant},
         begins_at=begins_at,
     )
+
+
+def told_now(
+    settings: NoticeSettings, subscription: Subscription, endpoints: Sequence[Endpoint], now: datetime
+) -> NoticeSettings:
+    """Return settings with what is true of what was made for them, the endpoint of each path that is still called.
+
+    A pattern that ticks cannot say leaves the ticks as they were.
+    """
+    first, second = endpoints[0], endpoints[-1]
+    product, ticked = _ticked(subscription.pattern) or (settings.product, settings.event_types)
+    second_url = settings.second_url
+    if first is not second and second.url != (second_url or first.url):
+        second_url = second.url
+    key = sending_key(first.keys, KeyKind.SHARED, now)
+    return replace(
+        settings,
+        product=product,
+        event_types=ticked,
+        url=first.url,
+        second_url=second_url,
+        redundant=first is not second,
+        strict_reply=bool(first.options.get("strict_reply")),
+        secret=settings.secret if key is None else key.secret,
+    )
+
+
+def _ticked(pattern: str) -> tuple[int, tuple[int, ...]] | None:
+    """Return product and ticked events of a pattern such as `pattern_of` makes, None of any other."""
+    try:
+        read = msgspec.json.decode(pattern, type=_Ticked)
+        return read_product(read.productId[0]), read_event_types(read.productId[0], read.eventType)
+    except (msgspec.MsgspecError, InvalidInput):
+        return None
 
 
 def status_of(recording: Recording | None) -> tuple[int, str]:

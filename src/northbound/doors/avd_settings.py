@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from northbound.dialects.avd.tables import RELEASES, TYPES, before, in_release
+from northbound.doors.subscriptions import passing
 from northbound.model.errors import InvalidInput
 from northbound.model.event import EventType
 
@@ -42,6 +43,14 @@ def events_of(half: Half, release: str) -> list[str]:
     """Name the events that a half of this release tells."""
     is_master = half is Half.MASTER
     return [word for word in TYPES if (word in _OF_MASTER) is is_master and in_release(word, release)]
+
+
+def events_told(half: Half, release: str, pattern: str) -> list[str]:
+    """Name the events that a half tells now: its own, or those that a pattern of somebody else's lets through."""
+    if pattern == pattern_of(half):
+        return events_of(half, release)
+    passed = set(passing(pattern, [kind.value for kind in TYPES.values()]))
+    return [word for word, kind in TYPES.items() if kind.value in passed and in_release(word, release)]
 
 
 def full_url(given: str, release: str) -> str:

@@ -1,12 +1,16 @@
 """Event subscriptions in the words of both families, RTC 2018-01-11 and Live 2016-11-01 (seed 002; facts 1.2)."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from northbound.doors.parameters import Parameters, invalid
 from northbound.doors.rpc import RpcError
+from northbound.logic.route import NEUTRAL, compile_for
+from northbound.model.app import Subscription
 
 EVENTS: Final = {
     "ChannelEvent": ("room.opened", "room.closed"),
@@ -71,6 +75,44 @@ def pattern_of(asked: Asked) -> str:
     if asked.users:
         data["participant_id"] = [*asked.users, {"exists": False}]
     return msgspec.json.encode(pattern | ({"data": data} if data else {})).decode()
+
+
+def told_now(subscription: Subscription, url: str) -> Asked:
+    """Return what a subscription is to now, its callbacks going to *url*.
+
+    That is what was asked for, until the pattern was changed by the hub's own API: then each of these words is as near
+    as it can be. Several channels are none in particular, and a kind of event is told where any event of it would be.
+    """
+    words = subscription.wire
+    asked = Asked(
+        channel=words["ChannelId"],
+        url=url,
+        events=words["Events"],
+        users=words["Users"],
+        role=words["Role"],
+        is_signed=words["NeedCallbackAuth"],
+    )
+    if subscription.pattern == pattern_of(asked):
+        return asked
+    pattern = msgspec.json.decode(subscription.pattern)
+    data = pattern.get("data") or {}
+    channels = _texts(data.get("room_id"))
+    events = [name for name, kinds in EVENTS.items() if passing(subscription.pattern, kinds)]
+    channel = channels[0] if len(channels) == 1 else ""
+    return replace(asked, channel=channel, events=events, users=_texts(data.get("participant_id")), role=0)
+
+
+def passing(pattern: str, kinds: Iterable[str]) -> list[str]:
+    """Return those of some event types that the `type` of a pattern over the standard view lets through."""
+    words = msgspec.json.decode(pattern).get("type")
+    if words is None:
+        return list(kinds)
+    compiled = compile_for(NEUTRAL, msgspec.json.encode({"type": words}).decode())
+    return [kind for kind in kinds if compiled.matches({"type": kind})]
+
+
+def _texts(values: Any) -> list[str]:
+    return [one for one in values if isinstance(one, str)] if isinstance(values, list) else []
 
 
 def in_china(moment: datetime, *, milliseconds: bool = False) -> str:

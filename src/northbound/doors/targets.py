@@ -4,6 +4,7 @@ A target's words are kept beside (`wire`) so that they can be answered again; a 
 """
 
 import re
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -11,8 +12,9 @@ from msgspec.structs import replace
 
 from northbound.doors.bridge import BridgeError
 from northbound.logic.transform import check_body
-from northbound.model.app import Body, BodyForm, RetryPolicy, RetryStrategy
+from northbound.model.app import Body, BodyForm, Endpoint, RetryPolicy, RetryStrategy, Target
 from northbound.model.errors import InvalidInput
+from northbound.model.wire import KeyKind
 
 TYPES: Final = ("http", "https")
 TOLERANCES: Final = ("ALL", "NONE")
@@ -23,6 +25,7 @@ KEPT: Final = frozenset({"vpcid", "vswitchids", "securitygroupid"})
 RESOURCES: Final = frozenset({"url", "body", "network", "token", *KEPT})
 SELECTOR: Final = "MATCHED_EVENT"
 CONCURRENCY_MOST: Final = 256
+IN_FLIGHT: Final = 16  # where nothing is said
 ID_LONGEST: Final = 128
 TOKEN_LONGEST: Final = 256
 URL_LONGEST: Final = 2_048
@@ -124,15 +127,59 @@ def read_target(given: GivenTarget, policy: RetryPolicy) -> ReadTarget:
     )
 
 
-def shown_target(wire: dict[str, Any], token: bytes) -> dict[str, Any]:
-    """Return a target's words as they are answered, the *token* put back where it was."""
-    if not token:
-        return wire
-    params = [
-        {**param, "Value": token.decode("latin-1")} if param.get("ResourceKey", "").lower() == "token" else param
-        for param in wire.get("ParamList", ())
-    ]
-    return {**wire, "ParamList": params}
+def identity_of(target: Target) -> str:
+    """Return a target's id on its rule; one that was added by the hub's own API is known by its endpoint's."""
+    return target.id or target.endpoint_id
+
+
+def told_target(target: Target, endpoint: Endpoint) -> dict[str, Any]:
+    """Return a target's words as they are answered: what was said of it, with what is true of its *endpoint* now.
+
+    A retry strategy that the vendor does not have is told as its default.
+    """
+    said = target.wire
+    is_moved = endpoint.url != _said_url(said)
+    words = {
+        "Id": identity_of(target),
+        "Type": said.get("Type") or endpoint.url.partition("://")[0],
+        "Endpoint": endpoint.url if is_moved else said["Endpoint"],
+        "PushRetryStrategy": _told_strategy(said.get("PushRetryStrategy"), endpoint.retry),
+        "ErrorsTolerance": TOLERANCES[endpoint.stops_when_dead],
+        "ParamList": _told_params(said.get("ParamList", ()), endpoint, is_moved=is_moved),
+    }
+    if endpoint.options.get("envelope") == "seed2020":
+        words["PushSelector"] = SELECTOR
+    if "DeadLetterQueue" in said:
+        words["DeadLetterQueue"] = said["DeadLetterQueue"]
+    if "ConcurrentConfig" in said or endpoint.max_in_flight != IN_FLIGHT:
+        words["ConcurrentConfig"] = {"Concurrency": endpoint.max_in_flight}
+    return words
+
+
+def _said_url(said: dict[str, Any]) -> str | None:
+    values = (one.get("Value") for one in said.get("ParamList", ()) if _key_of(one) == "url")
+    return next(values, None) or said.get("Endpoint")
+
+
+def _told_strategy(said: str | None, policy: RetryPolicy) -> str:
+    if said and _retry(said, policy).strategy is policy.strategy:
+        return said
+    return (policy.strategy if policy.strategy in ATTEMPTS else RetryStrategy.BACKOFF_RETRY).value
+
+
+def _told_params(said: Sequence[dict[str, Any]], endpoint: Endpoint, *, is_moved: bool) -> list[dict[str, Any]]:
+    """Return the parameters with the URL and the token of now; a token is a secret, so it is not in what was said."""
+    token = next((key.secret.decode("latin-1") for key in endpoint.keys if key.kind is KeyKind.TOKEN), "")
+    values = {"token": token} | ({"url": endpoint.url} if is_moved else {})
+    keys = [_key_of(one) for one in said]
+    params = [one | {"Value": values[key]} if key in values else one for key, one in zip(keys, said, strict=True)]
+    if token and "token" not in keys:
+        params.append({"ResourceKey": "token", "Form": "CONSTANT", "Value": token})
+    return params
+
+
+def _key_of(param: dict[str, Any]) -> str:
+    return param.get("ResourceKey", "").lower()
 
 
 def _params(given: GivenTarget) -> dict[str, Param]:
@@ -192,7 +239,7 @@ def _retry(given: str | None, policy: RetryPolicy) -> RetryPolicy:
 def _in_flight(given: Concurrency | None) -> int:
     value = None if given is None else given.concurrency
     if value is None or value == "":
-        return 16
+        return IN_FLIGHT
     number = int(value) if isinstance(value, int) or (value.isascii() and value.isdigit() and len(value) < 9) else 0
     if not 1 <= number <= CONCURRENCY_MOST:
         raise _ineffective("ConcurrentConfig.Concurrency", f"a whole number from 1 to {CONCURRENCY_MOST}")

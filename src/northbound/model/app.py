@@ -131,7 +131,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `body` reshapes what the dialect wrote before it is signed. `dead_letter_bus` is the id of the bus that is given
     what could not be delivered, unchanged; `stops_when_dead` stops the endpoint instead (ErrorsTolerance NONE).
-    `path` is 1 or 2 where a receiver is sent everything on two paths that share nothing, else 0 (D20).
+    `path` is 1 or 2 where a receiver is sent everything on two paths that share nothing, else 0 (D20). `made_by` tells
+    the door it came through: what a vendor's door made goes when the subscription goes that it was made for.
     """
 
     id: str
@@ -154,6 +155,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     stops_when_dead: bool = False
     path: int = 0
     fails_hours: float | None = None  # instead of the setting endpoint_fails_hours; 0: is never stopped
+    made_by: Maker = Maker.API
     ca_pem: str = ""  # certificates that stand instead of the public authorities; empty: the public ones
 
     def __repr__(self) -> str:

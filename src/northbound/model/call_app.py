@@ -6,9 +6,8 @@ import msgspec
 
 
 class Callback(msgspec.Struct, frozen=True, kw_only=True):
-    """One callback URL of a call app, and what was made for it."""
+    """What was made for one callback URL of a call app: the endpoint, which has the URL, and the subscription."""
 
-    url: str
     endpoint_id: str
     subscription_id: str
 

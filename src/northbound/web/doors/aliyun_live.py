@@ -8,7 +8,7 @@ import msgspec
 from msgspec.structs import replace
 
 from northbound.doors.rpc import RpcError
-from northbound.doors.subscriptions import ANY_CHANNEL, Asked, channel_and_users, events_of, in_china
+from northbound.doors.subscriptions import ANY_CHANNEL, Asked, channel_and_users, events_of, in_china, told_now
 from northbound.doors.throttle import Allowance
 from northbound.model.account import Maker
 from northbound.model.app import App, Subscription
@@ -68,7 +68,7 @@ async def delete_event_sub(caller: Caller) -> ANSWERS:
 
 async def list_event_sub(caller: Caller) -> ANSWERS:
     """List an app's subscriptions of this family."""
-    return {"Subscribers": [_shown(one) for one in _subscriptions(caller, _app(caller))]}
+    return {"Subscribers": [_shown(caller, one) for one in _subscriptions(caller, _app(caller))]}
 
 
 async def list_event_sub_event(caller: Caller) -> ANSWERS:
@@ -108,7 +108,7 @@ def _subscriptions(caller: Caller, app: App) -> list[Subscription]:
 def _check_room(asked: Asked, others: list[Subscription]) -> None:
     if len(others) >= SUBSCRIPTIONS_MOST:
         raise RpcError("InputInvalid", f"An AppId has at most {SUBSCRIPTIONS_MOST} subscriptions; delete one first.")
-    if not asked.channel and any(not one.wire["ChannelId"] for one in others):
+    if not asked.channel and any(not told_now(one, "").channel for one in others):
         raise RpcError("InputInvalid", "The AppId has a subscription to all channels already; update that one.")
 
 
@@ -124,13 +124,15 @@ def _window(caller: Caller) -> tuple[datetime, datetime]:
     return since, until
 
 
-def _shown(one: Subscription) -> dict[str, Any]:
+def _shown(caller: Caller, one: Subscription) -> dict[str, Any]:
+    found = endpoint_of(caller, one)
+    told = told_now(one, "" if found is None else found[1].url)
     return {
         "SubId": one.id,
-        "ChannelId": one.wire["ChannelId"] or ANY_CHANNEL,
-        "CallbackUrl": one.wire["CallbackUrl"],
-        "Events": one.wire["Events"],
-        "Users": one.wire["Users"],
+        "ChannelId": told.channel or ANY_CHANNEL,
+        "CallbackUrl": told.url,
+        "Events": told.events,
+        "Users": told.users,
         "CreateTime": in_china(one.created_at),
         "ModifyTime": in_china(one.changed_at or one.created_at),
     }

@@ -11,14 +11,15 @@ from msgspec.structs import replace
 
 from northbound.dialects import dialect_named
 from northbound.dialects.base import setting
-from northbound.doors.avd_settings import DIALECT, Half, check_method, check_release, events_of, full_url, pattern_of
+from northbound.doors.avd_settings import DIALECT, Half, check_method, check_release, events_told, full_url, pattern_of
 from northbound.model.account import Maker
 from northbound.model.app import App, Endpoint, Subscription, Target
 from northbound.model.errors import NotFound
-from northbound.model.registry import Drop, Kind, Put
+from northbound.model.registry import Put
 from northbound.model.wire import Key, KeyKind
 from northbound.web.call import Answer, Call, etag, not_found
 from northbound.web.doors.avd_shapes import HalfGiven, HalfShown, SettingsShown
+from northbound.web.doors.made import drops_of, held, state_of
 from northbound.web.doors.targets import checked_url
 from northbound.web.resources.replays import enqueue
 from northbound.web.shapes.pages import Nothing
@@ -73,10 +74,12 @@ async def put_half(call: Call[Nothing, HalfGiven]) -> Answer:
 async def remove_half(call: Call[Nothing, Nothing]) -> Answer:
     """Remove one half with what was made for it; what waits is cancelled."""
     app, half = _named(call)
-    pair = _known(call, app, half)
-    if call.if_match is not None:
-        call.revision_for(_revision(pair))
-    drops = [Drop(kind=Subscription, id=pair[1][1].id), Drop(kind=Endpoint, id=pair[0][1].id)]
+    endpoint_id, subscription_id = _ids(app, half)
+    drops = drops_of(call, ((Subscription, subscription_id), (Endpoint, endpoint_id)))
+    if len(drops) != 1:  # whole, or not there; of a half that lost a part by hand the rest is removed
+        pair = _known(call, app, half)
+        if call.if_match is not None:
+            call.revision_for(_revision(pair))
     call.hub.objects.change((), drops, who=call.who, now=call.hub.clock.now())
     return Answer(status=204)
 
@@ -100,8 +103,10 @@ def _ids(app: App, half: Half) -> tuple[str, str]:
 def _pair(call: Call[Any, Any], app: App, half: Half) -> Pair | None:
     """Return what a half is made of, None when it is not (or no longer) whole."""
     endpoint_id, subscription_id = _ids(app, half)
-    endpoint, subscription = _stored(call, Endpoint, endpoint_id), _stored(call, Subscription, subscription_id)
-    return None if endpoint is None or subscription is None else (endpoint, subscription)
+    endpoint, subscription = held(call, Endpoint, endpoint_id), held(call, Subscription, subscription_id)
+    if endpoint is None or subscription is None:
+        return None
+    return endpoint, subscription
 
 
 def _known(call: Call[Any, Any], app: App, half: Half) -> Pair:
@@ -114,15 +119,8 @@ def _known(call: Call[Any, Any], app: App, half: Half) -> Pair:
 def _leftovers(call: Call[Any, Any], app: App, half: Half) -> tuple[int | None, int | None]:
     """Return the revisions of what is there, also when somebody removed the other one by hand."""
     endpoint_id, subscription_id = _ids(app, half)
-    endpoint, subscription = _stored(call, Endpoint, endpoint_id), _stored(call, Subscription, subscription_id)
+    endpoint, subscription = held(call, Endpoint, endpoint_id), held(call, Subscription, subscription_id)
     return endpoint and endpoint[0], subscription and subscription[0]
-
-
-def _stored(call: Call[Any, Any], kind: type[Kind], identity: str) -> tuple[int, Kind] | None:
-    try:
-        return call.hub.objects.get(kind, identity)
-    except NotFound:
-        return None
 
 
 def _new_endpoint(call: Call[Any, Any], app: App, half: Half) -> Endpoint:
@@ -135,12 +133,13 @@ def _new_endpoint(call: Call[Any, Any], app: App, half: Half) -> Endpoint:
         created_at=call.hub.clock.now(),
         name=f"3T {half.value}",
         retry=dialect.retry,
+        made_by=Maker.AVD,
     )
 
 
 def _subscription(call: Call[Any, Any], app: App, half: Half, endpoint: Endpoint, url: str) -> Subscription:
     identity = _ids(app, half)[1]
-    known = _stored(call, Subscription, identity)
+    known = held(call, Subscription, identity)
     now = call.hub.clock.now()
     return Subscription(
         id=identity,
@@ -176,8 +175,9 @@ def _show(half: Half, pair: Pair) -> HalfShown:
         method=endpoint.method,
         release=release,
         post_body=setting(dialect, endpoint.options, "post_body"),
+        state=state_of(subscription, [endpoint]),
         has_check_code_key=any(key.kind is KeyKind.SHARED for key in endpoint.keys),
-        events=events_of(half, release),
+        events=events_told(half, release, subscription.pattern),
         endpoint_id=endpoint.id,
         subscription_id=subscription.id,
         revision=_revision(pair),

@@ -26,7 +26,7 @@ class HalfGiven(Given, frozen=True, kw_only=True):
 
 
 class HalfShown(msgspec.Struct, frozen=True, kw_only=True):
-    """One half of the page; `events` are those that this half of the release tells, `scheme` is what is called."""
+    """One half of the page; `events` are those that it tells, `scheme` is what is called, `state` whether it is."""
 
     half: Half
     url: str
@@ -34,6 +34,7 @@ class HalfShown(msgspec.Struct, frozen=True, kw_only=True):
     method: str
     release: str
     post_body: str
+    state: str
     has_check_code_key: bool
     events: list[str]
     endpoint_id: str

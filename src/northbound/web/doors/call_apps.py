@@ -5,6 +5,7 @@ from base64 import b64encode
 from datetime import timedelta
 from typing import Any, Final
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from msgspec import UNSET
@@ -16,10 +17,11 @@ from northbound.model.account import Maker
 from northbound.model.app import App, Endpoint, Subscription, Target
 from northbound.model.call_app import CallApp, Callback
 from northbound.model.delivery import Failure, FailureKind
-from northbound.model.errors import Conflict, NotFound
+from northbound.model.errors import Conflict
 from northbound.model.registry import Drop, Put
 from northbound.model.wire import Request
 from northbound.web.call import Answer, Call, etag
+from northbound.web.doors.made import drops_of, held, new_id, state_of
 from northbound.web.doors.targets import asked, checked_url
 from northbound.web.resources.replays import enqueue
 from northbound.web.shapes.call_apps import (
@@ -165,30 +167,29 @@ def _with_callbacks(
 
 def _moved(call: Call[Any, Any], known: Callback, url: str, puts: list[Put]) -> Callback | None:
     """Return a callback that goes to *url* from now on, with what waits; None when it must be made anew."""
-    try:
-        revision, endpoint = call.hub.objects.get(Endpoint, known.endpoint_id)
-        call.hub.objects.get(Subscription, known.subscription_id)
-    except NotFound:  # somebody removed it by hand
+    endpoint, subscription = held(call, Endpoint, known.endpoint_id), held(call, Subscription, known.subscription_id)
+    if endpoint is None or subscription is None:  # somebody removed it by hand
         return None
-    if endpoint.url != url:
-        puts.append(Put(one=replace(endpoint, url=url), revision=revision))
-    return replace(known, url=url)
+    if endpoint[1].url != url:
+        puts.append(Put(one=replace(endpoint[1], url=url), revision=endpoint[0]))
+    return known
 
 
 def _new_callback(call: Call[Any, Any], call_app: CallApp, name: str, url: str, puts: list[Put]) -> Callback:
     hub = call.hub
     endpoint = Endpoint(
-        id=f"ep_{hub.entropy.bytes(12).hex()}",
+        id=new_id(call, "ep"),
         app_id=call_app.app_id,
         url=url,
         dialect=mpaas.DIALECT,
         created_at=hub.clock.now(),
         name=f"{call_app.name}: {name}"[:200],
         options={"biz_name": call_app.biz_name},
+        made_by=Maker.MPAAS,
         retry=dialect_named(mpaas.DIALECT).retry,
     )
     subscription = Subscription(
-        id=f"sub_{hub.entropy.bytes(12).hex()}",
+        id=new_id(call, "sub"),
         app_id=call_app.app_id,
         created_at=hub.clock.now(),
         name=endpoint.name,
@@ -198,20 +199,11 @@ def _new_callback(call: Call[Any, Any], call_app: CallApp, name: str, url: str, 
         wire={"bizName": call_app.biz_name, "callback": name},
     )
     puts += [Put(one=endpoint), Put(one=subscription)]
-    return Callback(url=url, endpoint_id=endpoint.id, subscription_id=subscription.id)
+    return Callback(endpoint_id=endpoint.id, subscription_id=subscription.id)
 
 
 def _drops(call: Call[Any, Any], known: Callback) -> list[Drop]:
-    wanted: list[tuple[type[Any], str]] = [(Subscription, known.subscription_id), (Endpoint, known.endpoint_id)]
-    return [Drop(kind=kind, id=identity) for kind, identity in wanted if _exists(call, kind, identity)]
-
-
-def _exists(call: Call[Any, Any], kind: type[Any], identity: str) -> bool:
-    try:
-        call.hub.objects.get(kind, identity)
-    except NotFound:
-        return False
-    return True
+    return drops_of(call, ((Subscription, known.subscription_id), (Endpoint, known.endpoint_id)))
 
 
 def _store(call: Call[Any, Any], puts: list[Put], drops: list[Drop]) -> None:
@@ -312,8 +304,8 @@ def _show(call: Call[Any, Any], revision: int, call_app: CallApp, *, reveal: boo
         created_at=call_app.created_at,
         public_key=b64encode(call_app.public_key).decode(),
         automatic_recording=call_app.automatic_recording,
-        recording_callback=_show_callback(call_app.recording_callback),
-        room_callback=_show_callback(call_app.room_callback),
+        recording_callback=_show_callback(call, call_app.recording_callback),
+        room_callback=_show_callback(call, call_app.room_callback),
         media_proxy=call_app.media_proxy,
         egress_ips=";".join(call_app.egress_ips),
         revision=revision,
@@ -321,10 +313,16 @@ def _show(call: Call[Any, Any], revision: int, call_app: CallApp, *, reveal: boo
     )
 
 
-def _show_callback(callback: Callback | None) -> CallbackShown | None:
+def _show_callback(call: Call[Any, Any], callback: Callback | None) -> CallbackShown | None:
+    """Show a callback as it is now, whoever changed what it is made of; None when that is gone."""
     if callback is None:
         return None
-    return CallbackShown(url=callback.url, endpoint_id=callback.endpoint_id, subscription_id=callback.subscription_id)
+    endpoint = held(call, Endpoint, callback.endpoint_id)
+    subscription = held(call, Subscription, callback.subscription_id)
+    if endpoint is None or subscription is None:
+        return None
+    state = state_of(subscription[1], [endpoint[1]])
+    return CallbackShown(url=endpoint[1].url, state=state, **msgspec.structs.asdict(callback))
 
 
 def _new_key() -> tuple[bytes, bytes]:

@@ -12,13 +12,14 @@ from northbound.doors import anyrtc
 from northbound.logic.retry import diagnosis
 from northbound.model.app import App, Endpoint, Subscription, Target
 from northbound.model.delivery import Failure
-from northbound.model.errors import Conflict, Forbidden, HealthTestFailed, NotFound
+from northbound.model.errors import Conflict, Forbidden, HealthTestFailed
 from northbound.model.notices import NoticeSettings, Notified
 from northbound.model.registry import Drop, Put
 from northbound.web.call import Answer, Call, etag
+from northbound.web.doors.made import drops_of, held, new_id
 from northbound.web.doors.targets import asked, checked_url
 from northbound.web.resources.replays import enqueue
-from northbound.web.resources.showing_notices import show_paths, show_settings
+from northbound.web.resources.showing_notices import as_now, show_paths, show_settings
 from northbound.web.shapes.notices import NewNoticeSettings, NoticeSettingsChange
 from northbound.web.shapes.pages import Nothing, page_of, read_cursor
 from northbound.web.shapes.setup import OfApp
@@ -33,7 +34,7 @@ async def listed(call: Call[OfApp, Nothing]) -> Answer:
     limit, after = call.query.limit, read_cursor(call.query.cursor, str, "")
     app_id = call.app_filter(call.query.app_id)
     found = call.hub.objects.find(NoticeSettings, after=after, app_id=app_id, limit=limit)
-    items = [show_settings(call, revision, one) for revision, one in found]
+    items = [show_settings(call, revision, as_now(call, one)) for revision, one in found]
     return Answer(content=page_of(items, limit, items[-1].id if items else ""))
 
 
@@ -43,7 +44,7 @@ async def create(call: Call[Nothing, NewNoticeSettings]) -> Answer:
     call.own(App, given.app_id)
     before = call.made_before(NoticeSettings, PREFIX)
     if before is not None:
-        return _created(call, *before)
+        return _created(call, before[0], as_now(call, before[1]))
     _check_operator(call, wanted=given.redundant)
     settings = NoticeSettings(
         id=call.new_id(PREFIX),
@@ -71,19 +72,19 @@ def _created(call: Call[Any, Any], revision: int, settings: NoticeSettings) -> A
 
 async def shown(call: Call[Nothing, Nothing]) -> Answer:
     """Show settings with how each path fares."""
-    return await _answer(call, *call.own(NoticeSettings, call.path["id"]))
+    return await _answer(call, *_own(call))
 
 
 async def reveal(call: Call[Nothing, Nothing]) -> Answer:
     """Show settings with their secret; the audit keeps that it was asked for."""
-    revision, settings = call.own(NoticeSettings, call.path["id"])
+    revision, settings = _own(call)
     call.hub.trail.note("notice_settings.revealed", settings.id, who=call.who, now=call.hub.clock.now())
     return Answer(content=show_settings(call, revision, settings, reveal=True), headers=(etag(revision),))
 
 
 async def change(call: Call[Nothing, NoticeSettingsChange]) -> Answer:
     """Change settings; while they are enabled, a URL that is new passes the health test first, or nothing changes."""
-    revision, known = call.own(NoticeSettings, call.path["id"])
+    revision, known = _own(call)
     call.revision_for(revision)
     settings = _changed(known, call.body)
     if settings.redundant != known.redundant or settings.second_url != known.second_url:
@@ -117,7 +118,7 @@ def _changed(known: NoticeSettings, given: NoticeSettingsChange) -> NoticeSettin
 
 async def enable(call: Call[Nothing, Nothing]) -> Answer:
     """Run the health test, and enable what passes; otherwise nothing is enabled and the refusal says why."""
-    revision, known = call.own(NoticeSettings, call.path["id"])
+    revision, known = _own(call)
     _check_urls(call, known)
     await _test(call, known, known.urls)
     settings = replace(known, state="enabled", tested_at=call.hub.clock.now())
@@ -126,7 +127,7 @@ async def enable(call: Call[Nothing, Nothing]) -> Answer:
 
 async def disable(call: Call[Nothing, Nothing]) -> Answer:
     """Notify no longer of what happens from now on; what waits still goes out."""
-    revision, known = call.own(NoticeSettings, call.path["id"])
+    revision, known = _own(call)
     if known.state == "disabled":
         return await _answer(call, revision, known)
     now = call.hub.clock.now()
@@ -136,13 +137,19 @@ async def disable(call: Call[Nothing, Nothing]) -> Answer:
 
 async def remove(call: Call[Nothing, Nothing]) -> Answer:
     """Remove settings with all that was made for them; what waits is cancelled."""
-    revision, settings = call.own(NoticeSettings, call.path["id"])
+    revision, settings = _own(call)
     if call.if_match is not None:
         call.revision_for(revision)
     drops = _drops(call, settings.made)
     drops.append(Drop(kind=NoticeSettings, id=settings.id))
     call.hub.objects.change((), drops, who=call.who, now=call.hub.clock.now())
     return Answer(status=204)
+
+
+def _own(call: Call[Any, Any]) -> tuple[int, NoticeSettings]:
+    """Return (revision, settings as they are now) of those that the call names."""
+    revision, settings = call.own(NoticeSettings, call.path["id"])
+    return revision, as_now(call, settings)
 
 
 # --- what may be set, and the health test ----------------------------------------------------------------------------
@@ -197,9 +204,9 @@ async def _enabled(call: Call[Any, Any], revision: int, known: NoticeSettings, s
     if current is not None and current.ends_at is None:
         settings, puts = _ended(call, settings, at)
     paths = range(1, 3) if settings.redundant else range(1)
-    endpoints = [anyrtc.endpoint_for(settings, _new_id(call, "ep"), path, now) for path in paths]
+    endpoints = [anyrtc.endpoint_for(settings, new_id(call, "ep"), path, now) for path in paths]
     ids = tuple(one.id for one in endpoints)
-    subscription = anyrtc.subscription_for(settings, _new_id(call, "sub"), ids, now, at)
+    subscription = anyrtc.subscription_for(settings, new_id(call, "sub"), ids, now, at)
     settings = replace(settings, made=(*settings.made, Notified(subscription_id=subscription.id, endpoint_ids=ids)))
     puts += [Put(one=one) for one in (*endpoints, subscription)]
     return await _stored(call, revision, settings, puts, _outdated(call, settings))
@@ -212,24 +219,24 @@ async def _in_place(call: Call[Any, Any], revision: int, settings: NoticeSetting
     puts: list[Put] = []
     ids: list[str] = []
     for place, path in enumerate(paths):
-        identity = current.endpoint_ids[place] if place < len(current.endpoint_ids) else _new_id(call, "ep")
-        wanted, held = anyrtc.endpoint_for(settings, identity, path, now), _held(call, Endpoint, identity)
-        if held is None:
+        identity = current.endpoint_ids[place] if place < len(current.endpoint_ids) else new_id(call, "ep")
+        wanted, stored = anyrtc.endpoint_for(settings, identity, path, now), held(call, Endpoint, identity)
+        if stored is None:
             puts.append(Put(one=wanted))
         else:
             kept = {name: getattr(wanted, name) for name in ("url", "name", "options", "path")}
-            puts.append(Put(one=replace(held[1], **kept), revision=held[0]))
-            if held[1].url != wanted.url:
+            puts.append(Put(one=replace(stored[1], **kept), revision=stored[0]))
+            if stored[1].url != wanted.url:
                 enqueue(call, {"do": "start_endpoint", "endpoint_id": identity}, settings.app_id)
         ids.append(identity)
     wanted = anyrtc.subscription_for(settings, current.subscription_id, ids, now, None)
-    held = _held(call, Subscription, current.subscription_id)
-    if held is not None:
+    stored = held(call, Subscription, current.subscription_id)
+    if stored is not None:
         targets = tuple(Target(endpoint_id=one) for one in ids)
         wanted = replace(
-            held[1], name=wanted.name, pattern=wanted.pattern, wire=wanted.wire, targets=targets, changed_at=now
+            stored[1], name=wanted.name, pattern=wanted.pattern, wire=wanted.wire, targets=targets, changed_at=now
         )
-    puts.append(Put(one=wanted, revision=None if held is None else held[0]))
+    puts.append(Put(one=wanted, revision=None if stored is None else stored[0]))
     left = [Notified(subscription_id="", endpoint_ids=current.endpoint_ids[len(ids) :])]
     made = (*settings.made[:-1], replace(current, endpoint_ids=tuple(ids)))
     drops = _drops(call, left)
@@ -242,8 +249,8 @@ def _ended(call: Call[Any, Any], settings: NoticeSettings, at: Any) -> tuple[Not
     if not settings.made:
         return settings, []
     current = settings.made[-1]
-    held = _held(call, Subscription, current.subscription_id)
-    puts = [] if held is None else [Put(one=replace(held[1], ends_at=at), revision=held[0])]
+    stored = held(call, Subscription, current.subscription_id)
+    puts = [] if stored is None else [Put(one=replace(stored[1], ends_at=at), revision=stored[0])]
     return replace(settings, made=(*settings.made[:-1], replace(current, ends_at=at))), puts
 
 
@@ -268,20 +275,8 @@ def _drops(call: Call[Any, Any], made: Sequence[Notified]) -> list[Drop]:
     """Return how to remove what was made, as far as nobody removed it by hand."""
     wanted: list[tuple[type[Any], str]] = []
     for one in made:
-        wanted.append((Subscription, one.subscription_id))
-        wanted += [(Endpoint, identity) for identity in one.endpoint_ids]
-    return [Drop(kind=kind, id=identity) for kind, identity in wanted if identity and _held(call, kind, identity)]
-
-
-def _held(call: Call[Any, Any], kind: type[Any], identity: str) -> tuple[int, Any] | None:
-    try:
-        return call.hub.objects.get(kind, identity)
-    except NotFound:
-        return None
-
-
-def _new_id(call: Call[Any, Any], prefix: str) -> str:
-    return f"{prefix}_{call.hub.entropy.bytes(12).hex()}"
+        wanted += [(Subscription, one.subscription_id), *((Endpoint, identity) for identity in one.endpoint_ids)]
+    return drops_of(call, wanted)
 
 
 async def _answer(call: Call[Any, Any], revision: int, settings: NoticeSettings) -> Answer:

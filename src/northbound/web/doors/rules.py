@@ -25,7 +25,7 @@ from northbound.doors.bridge import (
     no_rule,
     rule_id,
 )
-from northbound.doors.targets import GivenTarget, ReadTarget, read_target, shown_target
+from northbound.doors.targets import GivenTarget, ReadTarget, identity_of, read_target, told_target
 from northbound.logic.addresses import AllowList, check_url
 from northbound.model.account import Bus, Maker
 from northbound.model.app import Endpoint, Subscription, Target
@@ -182,7 +182,7 @@ def put_targets(
     bus = get_bus(by, bus_name)
     revision, rule = _rule(by, bus, name)
     refused: list[Refused] = []
-    kept = {target.id: target for target in rule.targets}
+    kept = {identity_of(target): target for target in rule.targets}
     puts: dict[str, Put] = {}
     for given in targets:
         try:
@@ -193,6 +193,8 @@ def put_targets(
             refused.append(Refused(target_id=(given.id or "")[:128], code=error.code, message=error.message))
             continue
         known = _known_endpoint(by, kept.get(read.id))
+        if known is not None and known[1].made_by is not Maker.EVENTBRIDGE:  # somebody's own, added by the hub's API
+            known = None
         kept[read.id], endpoint = _made(by, bus, rule, read, known[1] if known else None)
         puts[read.id] = Put(one=endpoint, revision=known[0] if known else None)
     if len(kept) > TARGETS_MOST:
@@ -208,10 +210,10 @@ def delete_targets(by: Customer, bus_name: str, name: str, ids: Sequence[str]) -
     bus = get_bus(by, bus_name)
     revision, rule = _rule(by, bus, name)
     wanted = set(ids)
-    known = {target.id for target in rule.targets}
-    gone = [target for target in rule.targets if target.id in wanted]
+    known = {identity_of(target) for target in rule.targets}
+    gone = [target for target in rule.targets if identity_of(target) in wanted]
     if gone:
-        kept = tuple(target for target in rule.targets if target.id not in wanted)
+        kept = tuple(target for target in rule.targets if identity_of(target) not in wanted)
         drops = [Drop(kind=Endpoint, id=identity) for identity in _endpoints(by, replace(rule, targets=tuple(gone)))]
         by.change((Put(one=replace(rule, targets=kept, changed_at=by.now), revision=revision),), drops)
     return tuple(
@@ -253,16 +255,8 @@ def _rule(by: Customer, bus: Bus, name: str) -> tuple[int, Subscription]:
 
 
 def _shown(by: Customer, bus: Bus, rule: Subscription) -> Rule:
-    return Rule(bus=bus, kept=rule, targets=tuple(_words(by, target) for target in rule.targets))
-
-
-def _words(by: Customer, target: Target) -> dict[str, Any]:
-    """Return a target's words; only where one has a token, its endpoint is asked for it."""
-    if not any(param.get("ResourceKey", "").lower() == "token" for param in target.wire.get("ParamList", ())):
-        return target.wire
-    known = _known_endpoint(by, target)
-    keys = known[1].keys if known else ()
-    return shown_target(target.wire, next((key.secret for key in keys if key.kind is KeyKind.TOKEN), b""))
+    found = ((target, _known_endpoint(by, target)) for target in rule.targets)
+    return Rule(bus=bus, kept=rule, targets=tuple(told_target(target, known[1]) for target, known in found if known))
 
 
 def _known_endpoint(by: Customer, target: Target | None) -> tuple[int, Endpoint] | None:
@@ -273,8 +267,9 @@ def _known_endpoint(by: Customer, target: Target | None) -> tuple[int, Endpoint]
 
 
 def _endpoints(by: Customer, rule: Subscription) -> list[str]:
-    """Return the ids of a rule's endpoints that are still there."""
-    return [target.endpoint_id for target in rule.targets if _known_endpoint(by, target) is not None]
+    """Return the ids of the endpoints that were made for a rule and are still there."""
+    found = (_known_endpoint(by, target) for target in rule.targets)
+    return [known[1].id for known in found if known is not None and known[1].made_by is Maker.EVENTBRIDGE]
 
 
 def _read(by: Customer, bus: Bus, given: GivenTarget) -> ReadTarget:
@@ -320,6 +315,7 @@ def _made(
         keys=(Key(id=TOKEN_KEY, kind=KeyKind.TOKEN, secret=read.token),) if read.token else (),
         options=options if known is None else known.options | options,
         retry=read.retry,
+        made_by=Maker.EVENTBRIDGE,
         max_in_flight=read.max_in_flight,
         body=read.body,
         dead_letter_bus=_dead_letter_bus(by, bus, read.dead_letter_arn) if read.dead_letter_arn else "",

@@ -33,6 +33,7 @@ def made(caller: Caller, app: App, asked: Asked, maker: Maker, ids: tuple[str, s
         url=asked.url,
         dialect=DIALECT,
         created_at=caller.now,
+        made_by=maker,
         options={
             "family": FAMILIES[maker],
             "subscribe_id": identity,
@@ -92,7 +93,7 @@ def remove(caller: Caller, subscription: Subscription) -> None:
     """Remove a subscription with its endpoint; what still waits for it is cancelled."""
     drops = [Drop(kind=Subscription, id=subscription.id)]
     found = endpoint_of(caller, subscription)
-    if found is not None:
+    if found is not None and found[1].made_by is not Maker.API:
         drops.append(Drop(kind=Endpoint, id=found[1].id))
     caller.change((), drops)
 

@@ -12,10 +12,12 @@ from northbound.dialects import dialect_named
 from northbound.dialects.base import Dialect
 from northbound.logic.addresses import AllowList, check_url
 from northbound.logic.authority import read_authorities
-from northbound.model.app import App, Endpoint, EndpointState, RetryPolicy, Subscription
+from northbound.model.app import App, Endpoint, EndpointState, RetryPolicy
 from northbound.model.errors import BlockedAddress, InvalidInput
+from northbound.model.registry import Drop
 from northbound.model.wire import Key
 from northbound.web.call import Answer, Call, etag
+from northbound.web.resources.belonging import without
 from northbound.web.resources.key_ring import check_form, check_keys, new_key_id, new_secret, read_keys, rotated
 from northbound.web.resources.replays import enqueue
 from northbound.web.resources.showing import show_endpoint
@@ -135,16 +137,14 @@ def _changed(endpoint: Endpoint, given: EndpointChange, call: Call[Nothing, Endp
 
 
 async def remove(call: Call[Nothing, Nothing]) -> Answer:
-    """Remove an endpoint, first from the subscriptions that name it; what waits for it is cancelled."""
+    """Remove an endpoint, also from the subscriptions that name it; what waits for it is cancelled."""
     revision, endpoint = call.own(Endpoint, call.path["id"])
     if call.if_match is not None:
         call.revision_for(revision)
-    for one in list(call.every(Subscription, endpoint.app_id)):
-        kept = tuple(target for target in one.targets if target.endpoint_id != endpoint.id)
-        if len(kept) != len(one.targets):
-            known, newest = call.own(Subscription, one.id)
-            call.put(replace(newest, targets=kept), known)
-    return call.drop(Endpoint, endpoint.id, revision)
+    puts, drops = without(call, endpoint)
+    drops.append(Drop(kind=Endpoint, id=endpoint.id))
+    call.hub.objects.change(puts, drops, who=call.who, now=call.hub.clock.now())
+    return Answer(status=204)
 
 
 async def enable(call: Call[Nothing, Nothing]) -> Answer:

@@ -117,6 +117,7 @@ def show_endpoint(
         signed_by="endpoint"
         if dialect is None or (endpoint.keys and dialect.key_scope == "app")
         else dialect.key_scope,
+        made_by=endpoint.made_by,
         keys=show_keys(endpoint.keys, reveal=reveal),
         options=endpoint.options,
         retry=show_retry(endpoint.retry),

@@ -3,11 +3,14 @@
 from typing import Any
 
 from msgspec import UNSET
+from msgspec.structs import replace
 
+from northbound.doors.anyrtc import told_now
 from northbound.model.app import Endpoint, Subscription
-from northbound.model.errors import NotFound, StoreFailed
+from northbound.model.errors import StoreFailed
 from northbound.model.notices import NoticeSettings
 from northbound.web.call import Call
+from northbound.web.doors.made import held, state_of
 from northbound.web.shapes.notices import NoticeSettingsShown, PathShown
 
 
@@ -16,12 +19,7 @@ def show_settings(
 ) -> NoticeSettingsShown:
     """Show notice settings."""
     current = settings.made[-1] if settings.made and settings.made[-1].ends_at is None else None
-    effective_at = None
-    if current is not None:
-        try:
-            effective_at = call.hub.objects.get(Subscription, current.subscription_id)[1].begins_at
-        except NotFound:  # removed by hand
-            current = None
+    found = None if current is None else held(call, Subscription, current.subscription_id)
     return NoticeSettingsShown(
         id=settings.id,
         app_id=settings.app_id,
@@ -36,11 +34,26 @@ def show_settings(
         effective_delay_seconds=round(settings.effective_delay.total_seconds()),
         state=settings.state,
         tested_at=settings.tested_at,
-        effective_at=effective_at,
-        subscription_id=None if current is None else current.subscription_id,
+        effective_at=None if found is None else found[1].begins_at,
+        subscription_id=None if found is None else found[1].id,
         revision=revision,
         secret=settings.secret.decode() if reveal else UNSET,
     )
+
+
+def as_now(call: Call[Any, Any], settings: NoticeSettings) -> NoticeSettings:
+    """Return settings with what is true of what was made for them, whoever changed or removed it since."""
+    current = settings.made[-1] if settings.made else None
+    subscription = None if current is None else held(call, Subscription, current.subscription_id)
+    if current is None or current.ends_at is not None or subscription is None:
+        return replace(settings, state="disabled")
+    named = {target.endpoint_id for target in subscription[1].targets}
+    endpoints = [one for one in _endpoints(call, settings) if one.id in named]
+    if not endpoints:
+        return replace(settings, state="disabled")
+    now = told_now(settings, subscription[1], endpoints, call.hub.clock.now())
+    made = (*settings.made[:-1], replace(current, endpoint_ids=tuple(one.id for one in endpoints)))
+    return replace(now, state=state_of(subscription[1], endpoints), made=made)
 
 
 async def show_paths(call: Call[Any, Any], settings: NoticeSettings) -> list[PathShown]:
@@ -73,10 +86,5 @@ async def show_paths(call: Call[Any, Any], settings: NoticeSettings) -> list[Pat
 
 
 def _endpoints(call: Call[Any, Any], settings: NoticeSettings) -> list[Endpoint]:
-    found: list[Endpoint] = []
-    for identity in settings.made[-1].endpoint_ids if settings.made else ():
-        try:
-            found.append(call.hub.objects.get(Endpoint, identity)[1])
-        except NotFound:  # removed by hand
-            continue
-    return found
+    ids = settings.made[-1].endpoint_ids if settings.made else ()
+    return [found[1] for identity in ids if (found := held(call, Endpoint, identity)) is not None]

@@ -12,7 +12,9 @@ from northbound.logic.match import Pattern, pattern_warnings
 from northbound.logic.route import compile_for
 from northbound.model.app import App, Endpoint, Source, Subscription, Target
 from northbound.model.errors import InvalidInput, PatternError
+from northbound.model.registry import Drop
 from northbound.web.call import Answer, Call, etag, not_found
+from northbound.web.resources.belonging import made_for
 from northbound.web.resources.showing import show_subscription
 from northbound.web.shapes.pages import Nothing, page_of, read_cursor
 from northbound.web.shapes.setup import NewSubscription, OfApp, SubscriptionChange
@@ -59,28 +61,38 @@ async def shown(call: Call[Nothing, Nothing]) -> Answer:
 
 async def change(call: Call[Nothing, SubscriptionChange]) -> Answer:
     """Change a subscription."""
-    revision, one = call.own(Subscription, call.path["id"])
+    revision, known = call.own(Subscription, call.path["id"])
     call.revision_for(revision)
-    given = call.body
+    given, one = call.body, known
     one = replace(
         one,
         name=one.name if given.name is UNSET else given.name,
         pattern=one.pattern if given.pattern is UNSET else pattern_text(given.pattern),
         view=one.view if given.view is UNSET else given.view,
         state=one.state if given.state is UNSET else given.state,
+        changed_at=call.hub.clock.now(),
     )
+    if one.bus_id and given.name not in (UNSET, known.name):
+        raise InvalidInput("this is a rule on an event bus, known there by its name; make another rule", field="name")
     if given.source_ids is not UNSET:
         one = replace(one, source_ids=_sources(call, one.app_id, given.source_ids))
     if given.endpoint_ids is not UNSET:
-        one = replace(one, targets=_targets(call, one.app_id, given.endpoint_ids))
+        kept = {target.endpoint_id: target for target in known.targets}
+        wanted = _targets(call, one.app_id, given.endpoint_ids)
+        one = replace(one, targets=tuple(kept.get(target.endpoint_id, target) for target in wanted))
     compiled(one.pattern, one.view)
     return _answer(call.put(one, revision), one)
 
 
 async def remove(call: Call[Nothing, Nothing]) -> Answer:
-    """Remove a subscription."""
+    """Remove a subscription, with the endpoints that a vendor's door made for it."""
     revision, one = call.own(Subscription, call.path["id"])
-    return call.drop(Subscription, one.id, revision)
+    if call.if_match is not None:
+        call.revision_for(revision)
+    drops = [Drop(kind=Subscription, id=one.id)]
+    drops += [Drop(kind=Endpoint, id=identity) for identity in made_for(call, one)]
+    call.hub.objects.change((), drops, who=call.who, now=call.hub.clock.now())
+    return Answer(status=204)
 
 
 def pattern_text(given: msgspec.Raw) -> str:

@@ -41,9 +41,10 @@ class CallAppChange(Given, frozen=True, kw_only=True):
 
 
 class CallbackShown(msgspec.Struct, frozen=True, kw_only=True):
-    """A callback URL, and the endpoint and subscription that serve it."""
+    """A callback URL, whether it is called (`enabled`, `disabled`), and the endpoint and subscription that serve it."""
 
     url: str
+    state: str
     endpoint_id: str
     subscription_id: str
 

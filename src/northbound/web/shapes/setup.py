@@ -294,6 +294,7 @@ class EndpointShown(msgspec.Struct, frozen=True, kw_only=True):
     public_url: str
     method: str
     signed_by: str
+    made_by: Maker
     keys: list[KeyShown]
     options: dict[str, Any]
     retry: RetryShown
