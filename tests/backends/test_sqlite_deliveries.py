@@ -15,7 +15,7 @@ from northbound.testing.conformance.storage import delivery
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("schema", ["events", "deliveries", "control", "index"])
+@pytest.mark.parametrize("schema", ["events", "deliveries", "control", "index", "nonces"])
 def test_a_database_is_its_owners_alone(tmp_path: Path, schema: str) -> None:
     """Keys and people are in it, and the folder may be one that others made."""
     tmp_path.chmod(0o755)

@@ -24,7 +24,16 @@ from northbound.doors.rpc import (
     v1_signature,
     v3_signature,
 )
-from northbound.doors.throttle import Allowance, Nonces, Throttle
+from northbound.doors.throttle import (
+    ALWAYS,
+    NONCES_MOST,
+    SHARE,
+    Allowance,
+    Throttle,
+    has_room,
+    minute_of,
+    nonce_of,
+)
 from northbound.model.wire import Request
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -253,12 +262,26 @@ def test_only_so_many_calls_in_a_window():
     assert throttle.allows("b", "X", few, 2)
 
 
-def test_a_nonce_is_used_once_in_its_time():
-    nonces = Nonces(100)
+def test_a_nonce_is_one_accounts_and_keys_own_until_its_time_is_over():
+    kinds = {nonce_of(*words, NOW) for words in (("1", "k", "n"), ("2", "k", "n"), ("1", "j", "n"), ("1", "k", "m"))}
 
-    assert [nonces.is_new(*one) for one in (("k", "n", 0), ("k", "n", 99), ("j", "n", 99), ("k", "n", 101))] == [
-        True,
-        False,
-        True,
-        True,
-    ]
+    assert len({one.owner + one.digest for one in kinds}) == 4
+    assert len({one.owner for one in kinds}) == 2
+    assert {one.until for one in kinds} == {minute_of(NOW)}
+    assert nonce_of("1", "k", "n", NOW + timedelta(minutes=1)).until == minute_of(NOW) + 1
+    assert len(nonce_of("1", "k", "n" * 100_000, NOW).digest) == 16
+
+
+@pytest.mark.parametrize(
+    ("own", "every", "is_room"),
+    [
+        (0, 0, True),
+        (SHARE - 1, SHARE - 1, True),
+        (SHARE, SHARE, False),
+        (ALWAYS - 1, NONCES_MOST, True),
+        (ALWAYS, NONCES_MOST, False),
+        (ALWAYS, NONCES_MOST - 1, True),
+    ],
+)
+def test_an_account_has_a_share_and_some_room_whatever_others_do(own: int, every: int, *, is_room: bool):
+    assert has_room(own, every) is is_room

@@ -18,7 +18,7 @@ import msgspec
 
 from northbound.model.wire import Request, Response
 
-SKEW: Final = timedelta(minutes=15)  # documented; also how long a nonce is remembered
+SKEW: Final = timedelta(minutes=15)  # documented; a nonce is remembered until its call's time is so far behind
 PARAMETERS_MOST: Final = 1_000  # names in one call; the longest documented list has 64
 NAME_LONGEST: Final = 128
 VALUE_LONGEST: Final = 256 * 1024  # a rule's targets and a bus's events are JSON in one parameter
@@ -225,8 +225,8 @@ def v3_signature(request: Request, names: Iterable[str], secret: bytes) -> str:
     return hmac.digest(secret, text.encode(), "sha256").hex()
 
 
-def check_time(call: RpcCall, now: datetime) -> None:
-    """Refuse a time that is no time, or more than 15 minutes away from *now*."""
+def check_time(call: RpcCall, now: datetime) -> datetime:
+    """Return when the call was signed; refuse a time that is none, or more than 15 minutes away from *now*."""
     try:
         moment = datetime.strptime(call.stamp, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
     except ValueError:
@@ -236,6 +236,7 @@ def check_time(call: RpcCall, now: datetime) -> None:
             "InvalidTimeStamp.Expired",
             f"the time {call.stamp} is more than 15 minutes away from ours, {now:%Y-%m-%dT%H:%M:%SZ}; set the clock",
         )
+    return moment
 
 
 def check_signature(request: Request, call: RpcCall, secret: bytes) -> None:

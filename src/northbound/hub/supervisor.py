@@ -156,6 +156,7 @@ def prepare(config: Config) -> None:
         (folder.events, "events"),
         (folder.deliveries, "deliveries"),
         (folder.index, "index"),
+        (folder.nonces, "nonces"),
     ):
         _opened(path, lambda path=path, schema=schema: open_writer(path, schema)).close()
     control = _opened(folder.control, lambda: SqliteControl(folder.control))
@@ -179,7 +180,7 @@ def _opened(path: Path, open_: Callable[[], Opened]) -> Opened:
     except (apsw.Error, OSError) as error:
         advice = (
             "remove it, it is made again at start"
-            if path.name == "index.db"
+            if path.name in {"index.db", "nonces.db"}
             else "serve a folder that `northbound backup` made, or repair the disk"
         )
         raise ConfigError(f"{path} cannot be used ({error}); {advice}", field="data") from None

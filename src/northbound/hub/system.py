@@ -42,6 +42,7 @@ class Folder:
         self.deliveries = self.path / "deliveries.db"
         self.control = self.path / "control.db"
         self.index = self.path / "index.db"
+        self.nonces = self.path / "nonces.db"
         self.admin_key = self.path / "admin.key"
         self.lock = self.path / "serve.lock"
         self._run = self.path / "run"

@@ -1,4 +1,4 @@
-"""The web process: API, health and metrics; the only writer of control.db and index.db."""
+"""The web process: API, health and metrics; the only writer of control.db, index.db and nonces.db."""
 
 import asyncio
 from datetime import timedelta
@@ -11,6 +11,7 @@ from northbound.backends.probe import SocketProbe
 from northbound.backends.sqlite.alarms import SqliteAlarmView
 from northbound.backends.sqlite.control import SqliteControl
 from northbound.backends.sqlite.history import SqliteHistory
+from northbound.backends.sqlite.nonces import SqliteNonces
 from northbound.backends.sqlite.statistics import SqliteStatisticView
 from northbound.backends.sqlite.views import SqliteDeliveryReader, SqliteLogView
 from northbound.config import Config, split_address
@@ -88,6 +89,7 @@ class Web:
     def __init__(self, config: Config, folder: Folder) -> None:
         self.clock = SystemClock()
         self.control = SqliteControl(folder.control)
+        self.nonces = SqliteNonces(folder.nonces)
         self.log = SqliteLogView(folder.events)
         self.views = SqliteDeliveryReader(folder.deliveries)
         self.statistics = SqliteStatisticView(folder.deliveries)
@@ -114,6 +116,7 @@ class Web:
             keys=self.control,
             commands=self.control,
             trail=self.control,
+            nonces=self.nonces,
             log=self.log,
             deliveries=self.views,
             rooms=self.views,
@@ -147,6 +150,7 @@ class Web:
         self.statistics.close()
         self.views.close()
         self.log.close()
+        self.nonces.close()
         self.control.close()
 
 

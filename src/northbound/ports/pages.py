@@ -77,6 +77,22 @@ class KeyStore(Protocol):
         ...
 
 
+class NonceStore(Protocol):
+    """Nonces of signed calls that were taken; what is noted outlives the process. The first 8 bytes name the owner."""
+
+    def use(self, nonce: bytes, until: int) -> bool:
+        """Note a nonce until minute *until* (since 1970) is over; tell whether it was new; raise `StoreFailed`."""
+        ...
+
+    def kept(self, owner: bytes) -> tuple[int, int]:
+        """Return how many are kept of *owner*, and of all."""
+        ...
+
+    def forget(self, before: int, most: int) -> None:
+        """Drop up to *most* of those that were over before a minute; what is older is never new again."""
+        ...
+
+
 class CommandStore(Protocol):
     """What people ask of the delivery process, each carried out once."""
 

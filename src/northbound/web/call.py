@@ -28,6 +28,7 @@ from northbound.ports import (
     History,
     KeyStore,
     LogView,
+    NonceStore,
     ObjectStore,
     RoomView,
     Sender,
@@ -68,6 +69,7 @@ class Hub:
     keys: KeyStore
     commands: CommandStore
     trail: AuditTrail
+    nonces: NonceStore
     log: LogView
     deliveries: DeliveryView
     rooms: RoomView

@@ -355,3 +355,9 @@ SELECT id, kind, source_id, endpoint_id, app_id, room_id, what, facts, first_at,
 FROM alarms INDEXED BY alarms_untold WHERE told = 0 AND last_at >= ? ORDER BY id LIMIT ?
 -- alarms.told: The second channel has an alarm.
 UPDATE alarms SET told = 1 WHERE id = ?
+-- nonces.add: Note a nonce unless it is there already.
+INSERT OR IGNORE INTO nonces (nonce, until) VALUES (?, ?)
+-- nonces.forget: Drop some of those that were over before a minute.
+DELETE FROM nonces WHERE nonce IN (SELECT nonce FROM nonces WHERE until < ? LIMIT ?) RETURNING nonce, until
+-- nonces.counted: How many there are of each account and minute.
+SELECT substr(nonce, 1, 8), until, count(*) FROM nonces GROUP BY 1, 2

@@ -1,7 +1,6 @@
 """The door at `/openapi/*`: EventBridge's data plane, verified, throttled, carried out, answered in its own shape."""
 
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
 from typing import Final
 
 import structlog
@@ -17,8 +16,8 @@ from northbound.doors.eventbridge import (
     read_call,
     refusal,
 )
-from northbound.doors.rpc import SKEW, RpcError
-from northbound.doors.throttle import Nonces, Throttle
+from northbound.doors.rpc import RpcError
+from northbound.doors.throttle import Throttle
 from northbound.model.account import AccessKey, Account
 from northbound.model.errors import HubError, NotFound
 from northbound.model.wire import Proof, Request, Response
@@ -26,6 +25,7 @@ from northbound.web.address import Networks, client_address
 from northbound.web.call import Hub
 from northbound.web.cycle import where
 from northbound.web.doors.customer import Customer
+from northbound.web.doors.nonces import use_nonce
 from northbound.web.doors.plane_actions import ACTIONS, PlaneCaller
 from northbound.web.doors.rpc import CODES, heard_request, written
 
@@ -34,13 +34,12 @@ log = structlog.get_logger()
 
 
 class PlaneDoor:
-    """Answers calls; remembers nonces and how often each account called what."""
+    """Answers calls; remembers how often each account called what."""
 
     def __init__(self, hub: Hub, tell_others: Callable[[], Awaitable[None]]) -> None:
         self._hub = hub
         self._tell_others = tell_others
         self._throttle = Throttle()
-        self._nonces = Nonces((2 * SKEW + timedelta(minutes=1)).total_seconds())
 
     async def take(self, request: Request, address: str) -> Response:
         """Answer one call, whatever becomes of it; never with a stack trace."""
@@ -84,8 +83,7 @@ class PlaneDoor:
         if key.state != "enabled":
             raise RpcError("InvalidAccessKeyId.Inactive", "Specified access key is disabled.")
         proof = check_signature(request, call, key.secret)
-        if not self._nonces.is_new(key.id, call.nonce, self._hub.clock.monotonic()):
-            raise RpcError("SignatureNonceUsed", "Specified signature nonce was used already.")
+        use_nonce(self._hub, key, call.nonce, call.date)
         return self._hub.objects.get(Account, key.account_id)[1], proof
 
     def too_large(self) -> Response:

@@ -1,7 +1,6 @@
 """The door at `/`: Aliyun's RPC calls, verified, throttled, carried out and answered in the vendor's own shape."""
 
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
 from typing import Final
 
 import msgspec
@@ -10,7 +9,6 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response as HttpResponse
 
 from northbound.doors.rpc import (
-    SKEW,
     RpcCall,
     RpcError,
     answer,
@@ -21,7 +19,7 @@ from northbound.doors.rpc import (
     refusal,
     wants_xml,
 )
-from northbound.doors.throttle import Nonces, Throttle
+from northbound.doors.throttle import Throttle
 from northbound.model.account import AccessKey, Account
 from northbound.model.errors import Conflict, HubError, InvalidInput, NotFound, Overloaded, StoreFailed
 from northbound.model.wire import Request, Response
@@ -29,6 +27,7 @@ from northbound.web.call import Hub
 from northbound.web.cycle import where
 from northbound.web.doors import aliyun_live, aliyun_rtc, bridge
 from northbound.web.doors.calling import Action, Caller
+from northbound.web.doors.nonces import use_nonce
 
 BODY_BYTES: Final = 4 * 1024 * 1024  # a batch of events, percent-encoded
 ACTIONS: Final[dict[tuple[str, str], Action]] = {
@@ -49,13 +48,12 @@ TellOthers = Callable[[], Awaitable[None]]
 
 
 class RpcDoor:
-    """Answers calls; remembers nonces and how often each account called what."""
+    """Answers calls; remembers how often each account called what."""
 
     def __init__(self, hub: Hub, tell_others: TellOthers) -> None:
         self._hub = hub
         self._tell_others = tell_others
         self._throttle = Throttle()
-        self._nonces = Nonces((2 * SKEW + timedelta(minutes=1)).total_seconds())
 
     async def take(self, request: Request) -> Response:
         """Answer one call, whatever becomes of it; never with a stack trace."""
@@ -102,7 +100,7 @@ class RpcDoor:
 
     def _account(self, request: Request, call: RpcCall) -> Account:
         """Return whose call it is; raise unless time, signature and nonce hold."""
-        check_time(call, self._hub.clock.now())
+        moment = check_time(call, self._hub.clock.now())
         try:
             key = self._hub.objects.get(AccessKey, call.access_key_id)[1]
         except NotFound:
@@ -110,8 +108,7 @@ class RpcDoor:
         if key.state != "enabled":
             raise RpcError("InvalidAccessKeyId.Inactive", "Specified access key is disabled.")
         check_signature(request, call, key.secret)
-        if not self._nonces.is_new(key.id, call.nonce, self._hub.clock.monotonic()):
-            raise RpcError("SignatureNonceUsed", "Specified signature nonce was used already.")
+        use_nonce(self._hub, key, call.nonce, moment)
         return self._hub.objects.get(Account, key.account_id)[1]
 
     def _refusal(self, error: RpcError, request: Request, call: RpcCall | None, request_id: str) -> Response:
