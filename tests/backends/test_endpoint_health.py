@@ -12,11 +12,12 @@ from msgspec.structs import replace
 from northbound.backends.memory import MemoryDeliveries
 from northbound.backends.sqlite.deliveries import SqliteDeliveries
 from northbound.dialects import all_dialects
+from northbound.logic.places import APP_PLACES, NARROW
 from northbound.model.app import Endpoint, EndpointState, RetryPolicy
 from northbound.model.delivery import DeliveryState, Failure, FailureKind, Stop
 from northbound.model.errors import Conflict, NotFound
 from northbound.model.wire import Request, Response
-from northbound.stages.deliver import IN_FLIGHT, Deliver
+from northbound.stages.deliver import Deliver
 from northbound.stages.health import PROBES, HealthRules, Poisoned
 from northbound.testing.fakes import NOW, OK, FakeClock, FakeEntropy, FakeSender, at, delivery, endpoint
 
@@ -281,7 +282,7 @@ def test_started_by_hand_it_has_its_whole_time_again(store: Any):
 
 
 def test_ten_thousand_that_come_back_make_no_burst():
-    """Never more than the cap under way, every endpoint its turn before any gets a second one, room order held."""
+    """Never more than the cap under way, every second turn is for who had none yet, room order held."""
     many = 10_000
     store = MemoryDeliveries()
     ids = [f"ep_{number}" for number in range(many)]
@@ -307,9 +308,8 @@ def test_ten_thousand_that_come_back_make_no_burst():
             break
 
     assert first_turn == 0
-    assert most == IN_FLIGHT
-    turns = Counter(served[:many])
-    assert max(turns.values()) == 1
+    assert most == APP_PLACES
+    assert len(set(served[:many])) >= many // 2
     assert Counter(served) == Counter({f"http://{name}.test/cb": 2 for name in ids})
 
 
@@ -352,13 +352,16 @@ def test_a_failing_endpoints_backlog_takes_no_places_of_others():
         post.sender.pending.remove(fresh)
         post.sender.answer_late(fresh, OK)
 
-    assert hanging == 16
-    assert len(post.sender.pending) == 16
+    assert hanging == NARROW
+    assert len(post.sender.pending) == NARROW
 
 
 def test_a_bulk_replay_leaves_live_deliveries_their_places():
     """D17: a replay has a quarter of an endpoint's places, however much it holds; live ones start at once."""
     post = Post(MemoryDeliveries(), endpoint(retry=STEADY, max_in_flight=16))
+    for place in range(1, 17):
+        post.add(delivery(place))
+        post.exchange_all()
     replays = [delivery(place, room=f"src_1//r{place}", lane="replay") for place in range(1, 50_001)]
     post.add(*[replace(one, lane=type(delivery().lane)("replay")) for one in replays])
     asyncio.run(post.stage.turn())

@@ -29,6 +29,7 @@ from northbound.logic.certificates import hub_keys, near_expiry
 from northbound.logic.daily import counted_accounts
 from northbound.logic.health import room_of
 from northbound.logic.keys import with_keys
+from northbound.logic.places import PLACES
 from northbound.logic.route import RoutingTable, build_table, test_delivery
 from northbound.model.account import Bus
 from northbound.model.alarm import AlarmKind
@@ -216,7 +217,7 @@ async def main(config: Config, folder: Folder) -> None:
     hub = Delivering(config, folder, store, alarms)
     watch = RegistryWatch(folder, hub.on_registry)
     allow, proxy = AllowList.parse(config.allow_targets), config.egress_proxy or None
-    sender, second = (CurlSender(allow=allow, proxy=proxy) for _ in range(2))
+    sender, second = (CurlSender(allow=allow, proxy=proxy, max_connections=PLACES) for _ in range(2))
     intake = Channel(folder, "intake")
     dead_letters = _dead_letters(intake, hub, clock)
     deliver = Deliver(

@@ -3,7 +3,8 @@
 A head that stays stuck longer than its endpoint's lane hold, or would not be tried again within it, is set aside: it is
 retried outside the lane, one by one, and the room goes on. Within its lane what was sent as one request is sent again
 as the same request. Replays have lanes of their own and a quarter of an endpoint's places, so that live deliveries
-never wait for them. This holds numbers, not deliveries; it knows the time only as an argument.
+never wait for them. How many places an endpoint has is decided by `logic.places`. This holds numbers, not deliveries;
+it knows the time only as an argument.
 """
 
 import heapq
@@ -13,9 +14,11 @@ from datetime import datetime
 from itertools import islice
 
 import msgspec
+from msgspec.structs import replace
 
+from northbound.logic.places import Pace, Taken, Turn, paced
 from northbound.model.app import Endpoint, EndpointState
-from northbound.model.delivery import Lane, NextStep, RetryAt
+from northbound.model.delivery import Exchange, Lane, NextStep, RetryAt
 
 LaneKey = tuple[str, str, str]  # endpoint id, order key (with the number in the aside lane), lane
 APART = frozenset({Lane.ASIDE, Lane.LOOSE})  # nothing waits behind one of these (ADR 11)
@@ -28,6 +31,8 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     lane_key: LaneKey
     numbers: tuple[int, ...]
     is_probe: bool = False  # tries whether a stopped endpoint is back
+    app_id: str = ""  # in whose share its place is counted
+    is_quick: bool = False  # whether its endpoint frees places quickly
 
     @property
     def endpoint_id(self) -> str:
@@ -54,11 +59,13 @@ class _Head:
 
 
 class _Places:
-    """An endpoint's lanes, those that are ready, and how many of its places are taken."""
+    """An endpoint's lanes, those that are ready, how many of its places are taken, and how many it may take."""
 
-    __slots__ = ("lanes", "live", "oldest", "ready", "ready_replay", "replay")
+    __slots__ = ("app_id", "lanes", "live", "oldest", "pace", "ready", "ready_replay", "replay")
 
     def __init__(self) -> None:
+        self.app_id = ""  # set with its first turn
+        self.pace = Pace()
         self.live = 0
         self.replay = 0
         self.lanes: dict[LaneKey, None] = {}
@@ -75,8 +82,10 @@ class Lanes:
         self._batch = batch
         self._heads: dict[LaneKey, _Head] = {}
         self._places: dict[str, _Places] = {}
-        self._turn: deque[str] = deque()  # endpoints in turn, those that may have something ready
+        self._taken = Taken()
+        self._quick, self._slow = Turn(self._taken), Turn(self._taken)  # endpoints that may have something ready
         self._in_turn: set[str] = set()
+        self._slow_goes_first = False
         self._later: list[tuple[datetime, LaneKey]] = []
         self.size = 0
 
@@ -110,19 +119,33 @@ class Lanes:
         return True
 
     def lease(self, now: datetime, limit: int) -> list[Lease]:
-        """Return up to *limit* leases, endpoints taking turns; a paused or full endpoint keeps its lanes ready."""
+        """Return up to *limit* leases, apps and their endpoints taking turns; who is paused or full keeps its lanes.
+
+        A lease holds its place among all until it `ended`, and its endpoint's until it is settled.
+        """
         while self._later and self._later[0][0] <= now:
             self._make_ready(heapq.heappop(self._later)[1], now)
         leases: list[Lease] = []
-        while self._turn and len(leases) < limit:
-            endpoint_id = self._turn.popleft()
+        while len(leases) < limit and (endpoint_id := self._next()) is not None:
             lease = self._lease_one(endpoint_id, now)
             if lease is None:  # nothing ready, full, or paused: settling or resuming brings it back
-                self._in_turn.discard(endpoint_id)
+                places = self._places[endpoint_id]
+                self._leave_turn(endpoint_id, places, places.pace)
                 continue
-            self._turn.append(endpoint_id)
             leases.append(lease)
         return leases
+
+    def ended(self, lease: Lease) -> None:
+        """Free the lease's place among all: its exchange ended, though nothing is settled yet."""
+        self._taken.take(lease.app_id, -1, is_quick=lease.is_quick)
+
+    def learn(self, endpoint_id: str, exchange: Exchange, *, is_accepted: bool) -> None:
+        """Take in how an exchange that says something of its endpoint ended: it has more or fewer places."""
+        places = self._places_of(endpoint_id)
+        before, places.pace = places.pace, paced(places.pace, exchange, is_accepted=is_accepted)
+        if before.is_quick is not places.pace.is_quick and endpoint_id in self._in_turn:
+            self._leave_turn(endpoint_id, places, before)
+            self._take_turn(endpoint_id)
 
     def probe(self, endpoint_id: str) -> Lease | None:
         """Lease the oldest that waits for a stopped endpoint, due or not; None when nothing waits or one is under way.
@@ -143,12 +166,7 @@ class Lanes:
                 if head is not None and head.numbers[0] > number:
                     heapq.heappush(places.oldest, (head.numbers[0], key))
                 continue
-            head.leased = min(head.tried or 1, len(head.numbers))
-            if Lane(key[2]) is Lane.REPLAY:
-                places.replay += 1
-            else:
-                places.live += 1
-            return Lease(lane_key=key, numbers=tuple(islice(head.numbers, head.leased)), is_probe=True)
+            return self._leased(places, key, head, head.tried or 1, is_probe=True)
         return None
 
     def next_due(self) -> datetime | None:
@@ -189,7 +207,7 @@ class Lanes:
         """Lease only the first *count* of what is leased: together they are more than one request can say."""
         head = self._heads[lease.lane_key]
         head.leased = count
-        return Lease(lane_key=lease.lane_key, numbers=lease.numbers[:count], is_probe=lease.is_probe)
+        return replace(lease, numbers=lease.numbers[:count])
 
     def endpoint_ids(self) -> set[str]:
         """Return the endpoints that something waits for."""
@@ -201,9 +219,7 @@ class Lanes:
         endpoint = None if places is None or places.oldest is None else self._endpoint(endpoint_id)
         if places is not None and endpoint is not None and endpoint.state is EndpointState.ENABLED:
             places.oldest = None
-        if endpoint_id not in self._in_turn:
-            self._in_turn.add(endpoint_id)
-            self._turn.append(endpoint_id)
+        self._take_turn(endpoint_id)
 
     def lanes_of(self, endpoint_id: str) -> list[LaneKey]:
         """Return the endpoint's lanes that are not under way."""
@@ -291,31 +307,65 @@ class Lanes:
             places = self._places[endpoint_id] = _Places()
         return places
 
+    def _take_turn(self, endpoint_id: str) -> None:
+        if endpoint_id in self._in_turn:
+            return
+        places = self._places_of(endpoint_id)
+        if not places.app_id and (endpoint := self._endpoint(endpoint_id)) is not None:
+            places.app_id = endpoint.app_id
+        self._in_turn.add(endpoint_id)
+        self._turn_of(places.pace).add(places.app_id, endpoint_id)
+
+    def _leave_turn(self, endpoint_id: str, places: _Places, pace: Pace) -> None:
+        self._in_turn.discard(endpoint_id)
+        self._turn_of(pace).remove(places.app_id, endpoint_id)
+
+    def _turn_of(self, pace: Pace) -> Turn:
+        return self._quick if pace.is_quick else self._slow
+
+    def _next(self) -> str | None:
+        """Return the next endpoint, quick and slow ones in turn while there are places for slow ones."""
+        if self._taken.is_slow_full:
+            return self._quick.next()
+        self._slow_goes_first = not self._slow_goes_first
+        first, then = (self._slow, self._quick) if self._slow_goes_first else (self._quick, self._slow)
+        endpoint_id = first.next()
+        return then.next() if endpoint_id is None else endpoint_id
+
     def _lease_one(self, endpoint_id: str, now: datetime) -> Lease | None:
         endpoint = self._endpoint(endpoint_id)
         if endpoint is None or endpoint.state is not EndpointState.ENABLED:
             return None
         places = self._places_of(endpoint_id)
-        cap = max(1, endpoint.max_in_flight)
-        if places.live + places.replay < cap and (lease := self._take(places.ready, endpoint, now)) is not None:
-            places.live += 1
-            return lease
-        free = places.replay < max(1, cap // REPLAY_SHARE) and places.live + places.replay < cap
-        if free and (lease := self._take(places.ready_replay, endpoint, now)) is not None:
-            places.replay += 1
-            return lease
-        return None
+        cap = min(max(1, endpoint.max_in_flight), places.pace.width)
+        if places.live + places.replay >= cap:
+            return None
+        key = self._ready_in(places.ready, now)
+        if key is None and places.replay < max(1, cap // REPLAY_SHARE):
+            key = self._ready_in(places.ready_replay, now)
+        if key is None:
+            return None
+        head = self._heads[key]
+        return self._leased(places, key, head, head.tried or max(1, self._batch(endpoint)))
 
-    def _take(self, ready: deque[LaneKey], endpoint: Endpoint, now: datetime) -> Lease | None:
+    def _ready_in(self, ready: deque[LaneKey], now: datetime) -> LaneKey | None:
         while ready:
             key = ready.popleft()
             head = self._heads.get(key)
-            if head is None or head.leased or head.due_at > now:
-                continue
-            count = min(head.tried or max(1, self._batch(endpoint)), len(head.numbers))
-            head.leased = count
-            return Lease(lane_key=key, numbers=tuple(islice(head.numbers, count)))
+            if head is not None and not head.leased and head.due_at <= now:
+                return key
         return None
+
+    def _leased(self, places: _Places, key: LaneKey, head: _Head, count: int, *, is_probe: bool = False) -> Lease:
+        head.leased = min(count, len(head.numbers))
+        if Lane(key[2]) is Lane.REPLAY:
+            places.replay += 1
+        else:
+            places.live += 1
+        app_id, is_quick = places.app_id, places.pace.is_quick
+        self._taken.take(app_id, is_quick=is_quick)
+        numbers = tuple(islice(head.numbers, head.leased))
+        return Lease(lane_key=key, numbers=numbers, is_probe=is_probe, app_id=app_id, is_quick=is_quick)
 
 
 def lane_key(number: int, endpoint_id: str, order_key: str, lane: Lane) -> LaneKey:

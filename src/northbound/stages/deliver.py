@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from northbound.dialects.base import Dialect
 from northbound.logic.order import LaneKey, Lanes, Lease
+from northbound.logic.places import PLACES
 from northbound.logic.retry import failure_verdict, free_retry, held, may_have_arrived, next_step
 from northbound.logic.transform import reshaped
 from northbound.model.app import Endpoint
@@ -39,7 +40,6 @@ from northbound.stages.kept import Kept
 from northbound.stages.under_way import Flight, Outcome
 
 SETTLE_ROWS = 256  # outcomes in one commit
-IN_FLIGHT = 512  # exchanges under way, all endpoints together
 LEASE = timedelta(seconds=120)  # how long an exchange may be under way; longer than every deadline (law 6)
 SECOND_PATH = 2
 STALLED = 1.0  # seconds of pause after a turn that failed, nothing being sent meanwhile
@@ -169,7 +169,7 @@ class Deliver:
         if self._look_for_deleted:
             await self.cancel_deleted()
         self.probe()
-        return bool(await self.step(IN_FLIGHT - len(self._flights)) or settled)
+        return bool(await self.step(PLACES - len(self._flights)) or settled)
 
     async def step(self, limit: int) -> int:
         """Start up to *limit* exchanges; return how many."""
@@ -206,7 +206,7 @@ class Deliver:
 
     def probe(self) -> int:
         """Start an attempt for each stopped endpoint that is to be tried now; return how many."""
-        if len(self._flights) >= IN_FLIGHT:
+        if len(self._flights) >= PLACES:
             return 0
         leases = [lease for name in self.health.due() if (lease := self.lanes.probe(name)) is not None]
         for lease in leases:
@@ -353,6 +353,9 @@ class Deliver:
             in_lane=self._in_lane(step),
             charged=is_charged,
         )
+        self.lanes.ended(lease)
+        if one.is_telling:
+            self.lanes.learn(endpoint.id, attempt.exchange, is_accepted=isinstance(step, Done))
         if self._dead_letters is not None and endpoint.dead_letter_bus and isinstance(step, Dead):
             self._dead_letters.take(endpoint, deliveries, lambda: self._is_over(one))
         else:
