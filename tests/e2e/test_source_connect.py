@@ -123,6 +123,20 @@ def test_rtc_is_subscribed_checked_shown_and_removed(pair: Pair) -> None:
     assert before == len(pair.proofs(source)) > 0
 
 
+def test_a_subscription_removed_at_the_vendor_is_told_as_gone(pair: Pair) -> None:
+    """Asking by the ClientToken subscribes anew there; that is undone, and nothing is left by the check."""
+    before = _subscriptions(pair)
+    source = pair.connected("aliyun_rtc", "--vendor-app", pair.vendor_app["id"])["source"]
+    identity = source["connection"]["SubscribeId"]
+    assert pair.vendor.api("DELETE", f"/api/v1/subscriptions/{identity}")[0] == 204
+
+    shown = pair.cli("source", "show", source["id"], "--check")
+
+    assert shown.returncode != 0 and f"no longer has the subscription {identity}" in shown.stderr
+    assert _subscriptions(pair) == before
+    assert pair.cli("source", "disconnect", source["id"]).returncode == 0
+
+
 def test_meetings_come_by_a_rule_with_a_target(pair: Pair) -> None:
     """CreateRule by the vendor's client; the event is signed by certificate and carries the source's token."""
     push = pair.vendor.api("POST", f"/api/v1/accounts/{pair.account['id']}/meeting-push/enable")

@@ -410,3 +410,27 @@ def test_a_half_that_lost_a_part_is_gone_whole(site: Site, by: Customer, what: s
 
     assert (half(site, by), left(site)) == (None, ([], []))
     assert site.call("PUT", f"avd-settings/{by.app_id}/media_server", {"url": URL}).status == 201
+
+
+# --- once ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("gone_by", ["vendor", "api"])
+def test_a_token_does_not_answer_for_a_subscription_that_is_gone(site: Site, by: Customer, gone_by: str) -> None:
+    """The repeat makes a new one, which later repeats are answered with."""
+    given = {"CallbackUrl": URL, "Events__1": "UserEvent", "AppId": by.app_id, "ClientToken": "t"}
+
+    def asked() -> str:
+        return by.rpc("CreateEventSubscribe", RTC, **given).json["SubscribeId"]
+
+    first = asked()
+    repeated = asked()
+    if gone_by == "vendor":
+        by.rpc("DeleteEventSubscribe", RTC, AppId=by.app_id, SubscribeId=first)
+    else:
+        removed(site, f"subscriptions/{first}")
+    second = asked()
+
+    assert (repeated == first, second != first, asked() == second, left(site)[1]) == (True, True, True, [second])
+    other = by.rpc("CreateEventSubscribe", RTC, **given | {"ChannelId": "r1"})
+    assert other.json["Code"] == "IdempotentParameterMismatch"

@@ -84,9 +84,11 @@ class Rtc:
         return connection | {"SubscribeId": answer.body.subscribe_id}
 
     def look(self, connection: Connection, url: str) -> str:
-        """Ask again by the same ClientToken: the same SubscribeId comes back. The service has no call that lists.
+        """Ask again by the same ClientToken; the service has no call that lists.
 
-        After the day for which a token is remembered, asking again would subscribe again: then nothing is asked.
+        Another SubscribeId says that ours is gone, and that asking just made a new one, which is removed. The same one
+        says that the vendor remembers; where its memory outlives a subscription it says no more. After the day for
+        which a token is remembered, asking again would subscribe again: then nothing is asked.
         """
         if datetime.now(UTC) - datetime.fromisoformat(connection["At"]) > REPEATABLE:
             raise InvalidInput(
@@ -95,8 +97,15 @@ class Rtc:
             )
         again = self.subscribe(connection, url, "")["SubscribeId"]
         if again != connection["SubscribeId"]:
-            raise InvalidInput(f"the vendor knows this ClientToken as another subscription, {again}")
-        return f"the vendor answers the same ClientToken with the same SubscribeId, {again}"
+            self.unsubscribe(connection | {"SubscribeId": again}, url)
+            raise NotFound(
+                f"the vendor no longer has the subscription {connection['SubscribeId']}: it was removed there; "
+                "disconnect, and connect again"
+            )
+        return (
+            f"the vendor answers the same ClientToken with the same SubscribeId, {again}; it has no call that shows "
+            "whether the subscription is still there, so look at the newest events too"
+        )
 
     def unsubscribe(self, connection: Connection, url: str) -> None:
         """Unsubscribe, also when it was never learnt under which id: the ClientToken tells."""

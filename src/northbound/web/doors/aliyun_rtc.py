@@ -11,6 +11,8 @@ from northbound.doors.rpc import RpcError
 from northbound.doors.subscriptions import Asked, channel_and_users, events_of
 from northbound.doors.throttle import Allowance
 from northbound.model.account import Maker, Once
+from northbound.model.app import Subscription
+from northbound.model.errors import NotFound
 from northbound.web.doors import aliyun_rooms
 from northbound.web.doors.calling import ANSWERS, Action, Caller
 from northbound.web.doors.subscribing import made, own, remove, target_url
@@ -27,6 +29,7 @@ KEPT: Final = timedelta(days=1)  # how long a ClientToken is remembered
 async def create_event_subscribe(caller: Caller) -> ANSWERS:
     """Subscribe to a channel's events, or to all of an app; the same ClientToken makes one subscription.
 
+    An answer is repeated while its subscription is there: a client that asks again wants one that works.
     Nothing is awaited between looking for the token and storing it, so that of two calls at once one comes first.
     """
     given = caller.parameters
@@ -38,7 +41,7 @@ async def create_event_subscribe(caller: Caller) -> ANSWERS:
     before = caller.hub.objects.once(caller.account.id, CREATE, token, caller.now - KEPT)
     if before is not None and before.fingerprint != fingerprint:
         raise RpcError("IdempotentParameterMismatch", "This ClientToken was used with other parameters.")
-    if before is not None:
+    if before is not None and _is_there(caller, before.answer["SubscribeId"]):
         return before.answer
     channel, users = channel_and_users(given, users_most=USERS_MOST)
     asked = Asked(
@@ -54,6 +57,14 @@ async def create_event_subscribe(caller: Caller) -> ANSWERS:
     once = Once(account_id=caller.account.id, action=CREATE, token=token, fingerprint=fingerprint, answer=answer)
     caller.change(made(caller, app, asked, Maker.ALIYUN_RTC, ids), once=once)
     return answer
+
+
+def _is_there(caller: Caller, identity: str) -> bool:
+    try:
+        caller.hub.objects.get(Subscription, identity)
+    except NotFound:
+        return False
+    return True
 
 
 async def delete_event_subscribe(caller: Caller) -> ANSWERS:
