@@ -9,8 +9,8 @@ import pytest
 from northbound.backends.memory import MemoryDeliveries
 from northbound.backends.sqlite.deliveries import SqliteDeliveries
 from northbound.config import Config
-from northbound.hub.delivery import Delivering
-from northbound.hub.system import Folder, SystemClock
+from northbound.hub.delivering import Delivering
+from northbound.hub.system import SystemClock
 from northbound.model.log import NotFolded
 from northbound.stages.alarms import Alarms
 from northbound.testing.fakes import app, registry, source
@@ -22,7 +22,7 @@ def test_an_entry_that_is_set_aside_raises_an_alarm_that_names_it(tmp_path: Path
     one = NotFolded(offset=7, event_id="ev_7", source_id=source_id, part="fold", reason="KeyError in project.apply")
     alarms = Alarms(kept := MemoryDeliveries(), SystemClock())
     store = SqliteDeliveries(tmp_path / "deliveries.db")
-    hub = Delivering(Config(), Folder(str(tmp_path)), store, alarms)
+    hub = Delivering(Config(), store, alarms)
     hub.on_registry(registry(app(), source()))
 
     hub.on_not_folded(one)

@@ -185,3 +185,10 @@ def test_a_replay_says_whether_it_may_have_arrived_before(known: dict[str, Any],
     again = replayed(replace(delivery(1), replaced_by=7, **known), "cmd_1", NOW)
 
     assert (again.possible_duplicate, again.replaced_by) == (is_marked, None)
+
+
+def test_a_number_that_no_database_has_is_told_and_does_not_stall_what_comes_after(desk: Desk):
+    result = desk.obey({"do": "replay", "numbers": [2**70]})
+
+    assert result.get("error") in {None, "invalid"}
+    assert desk.obey({"do": "test", "endpoint_id": "ep_1"}, "cmd_2") == {"count": 1}

@@ -1,16 +1,13 @@
 """The delivery process: follows the log, folds rooms, routes, sends; the only writer of deliveries.db."""
 
 import asyncio
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 import prometheus_client as prometheus
 import structlog
-from msgspec.structs import replace
-from prometheus_client.core import CounterMetricFamily
 
 from northbound.backends.curl import CurlSender
 from northbound.backends.sqlite.control import SqliteControlReader
@@ -20,296 +17,182 @@ from northbound.backends.sqlite.statistics import SqliteStatisticView
 from northbound.config import Config
 from northbound.dialects import all_dialects
 from northbound.hub.channel import Channel, serve_channel
-from northbound.hub.meters import AlarmMeter, HeadMeter, LagMeter
+from northbound.hub.delivering import Delivering
+from northbound.hub.meters import HeadMeter, LagMeter
 from northbound.hub.notices import tell_alarms
 from northbound.hub.process import RegistryWatch, run_process
+from northbound.hub.side_tasks import SideTasks
 from northbound.hub.system import Doorbell, Folder, SystemClock, SystemEntropy
 from northbound.logic.addresses import AllowList
-from northbound.logic.certificates import hub_keys, near_expiry
-from northbound.logic.daily import counted_accounts
-from northbound.logic.health import room_of
-from northbound.logic.keys import with_keys
+from northbound.logic.certificates import near_expiry
 from northbound.logic.places import PLACES
-from northbound.logic.route import RoutingTable, build_table, test_delivery
-from northbound.model.account import Bus
 from northbound.model.alarm import AlarmKind
-from northbound.model.app import Endpoint, EndpointState, Registry
-from northbound.model.certificate import Certificate
-from northbound.model.delivery import Dead, Delivery, DeliveryState, Done, Stop
-from northbound.model.errors import NotFound
 from northbound.model.event import Event
-from northbound.model.log import Logged, NotFolded, Receipt
-from northbound.model.statistic import Counted
+from northbound.model.log import Logged, Receipt
 from northbound.stages.alarms import Alarms
+from northbound.stages.commands import Commands
 from northbound.stages.control import Control
 from northbound.stages.dead_letter import DeadLetters
-from northbound.stages.deliver import Deliver, Settled
+from northbound.stages.deliver import Deliver
 from northbound.stages.follow import Follow
-from northbound.stages.health import HealthRules, Poisoned
+from northbound.stages.health import HealthRules
 from northbound.stages.statistics import Statistics
-from northbound.web.told import hub_base
 
-COMMAND_POLL = timedelta(milliseconds=250)
 TRIM_EVERY = timedelta(minutes=10)
 TRIM_PAUSE = 0.05  # seconds between two transactions that forget: 40,000 tries a second are more than are ever made
-STALLED = 1.0  # seconds of pause after a command that could not be carried out
 CERTIFICATES_EVERY = timedelta(seconds=5)  # how late an alarm about a certificate begins and ends
 REMIND_EVERY = timedelta(days=1)
 log = structlog.get_logger()
 
 
-class Delivering:
-    """The registry as the stages see it, and what they count."""
+class DeliveryParts:
+    """The process's parts; `run` until cancelled, then `close`."""
 
-    def __init__(self, config: Config, folder: Folder, store: SqliteDeliveries, alarms: Alarms) -> None:
-        self._store = store
-        self._alarms = alarms
-        self._base = hub_base(config)
-        self.certificates: tuple[Certificate, ...] = ()
-        self._lease = timedelta(seconds=config.lease_seconds)
-        self._dialects = all_dialects()
-        self._endpoints: dict[str, Endpoint] = {}
-        self.table: RoutingTable = build_table(Registry())
-        self.counted: tuple[Counted, ...] = ()
-        self._buses: dict[str, Bus] = {}
-        self.changed: list[str] = []
-        self.counts: Counter[tuple[str, str, str]] = Counter()
-        self.registry = prometheus.CollectorRegistry()
-        self.registry.register(self)
-        self.registry.register(AlarmMeter(alarms, "delivery"))
-        self._seconds = prometheus.Histogram(
-            "northbound_delivery_seconds", "Time from being stored to being accepted", registry=self.registry
-        )
+    def __init__(self, config: Config, folder: Folder) -> None:
+        self._config = config
+        self._folder = folder
+        self._clock = SystemClock()
+        self._store = SqliteDeliveries(folder.deliveries)
+        self._alarms = Alarms(self._store, self._clock)
+        self._hub = Delivering(config, self._store, self._alarms)
+        self._watch = RegistryWatch(folder, self._hub.on_registry)
+        allow, proxy = AllowList.parse(config.allow_targets), config.egress_proxy or None
+        self._senders = tuple(CurlSender(allow=allow, proxy=proxy, max_connections=PLACES) for _ in range(2))
+        self._intake = Channel(folder, "intake")
+        self._dead_letters = _dead_letters(self._intake, self._hub, self._clock)
+        self._deliver = self._deliver_stage()
+        self._follow = self._follow_stage()
+        self._side = SideTasks("delivery")
+        self._statistics = self._statistics_stage()
+        self._commands = self._commands_stage()
+        self._hub.measure(HeadMeter(self._deliver.heads), LagMeter(self._follow), self._side)
 
-    def on_registry(self, registry: Registry) -> None:
-        """Take over a changed registry: keys resolved, endpoints that stopped by themselves marked."""
-        apps = {one.id: one for one in registry.apps}
-        keys = hub_keys(registry.certificates, self._base)
-        self.certificates = registry.certificates
-        stopped = self._store.stopped()
-        self.table = build_table(registry)
-        self.counted = counted_accounts(registry)
-        self._buses = {one.id: one for one in registry.buses}
-        self._endpoints = {}
-        for one in self.table.endpoints.values():
-            resolved = with_keys(one, apps.get(one.app_id), self._dialects[one.dialect], keys)
-            if one.id in stopped and one.state is EndpointState.ENABLED:
-                state = EndpointState.GONE if stopped[one.id].is_gone else EndpointState.FAILING
-                resolved = replace(resolved, state=state)
-            if resolved.retry.deadline >= self._lease:
-                log.error("endpoint.deadline_over_lease", endpoint=one.id)
-                resolved = replace(resolved, state=EndpointState.DISABLED)
-            self._endpoints[one.id] = resolved
-        self.changed = list(self._endpoints)
-
-    def measure(self, *meters: HeadMeter | LagMeter) -> None:
-        """Count what *meters* tell among the process's figures."""
-        for one in meters:
-            self.registry.register(one)
-
-    def endpoint(self, endpoint_id: str) -> Endpoint | None:
-        """Return an endpoint with the keys that sign for it."""
-        return self._endpoints.get(endpoint_id)
-
-    def bus(self, bus_id: str) -> Bus | None:
-        """Return an event bus, None when it was deleted."""
-        return self._buses.get(bus_id)
-
-    async def on_stopped(self, endpoint: Endpoint, stop: Stop) -> None:
-        """Mark an endpoint that stopped by itself at once, and say so before it is stored."""
-        known = self._endpoints.get(endpoint.id)
-        if known is not None and known.state is EndpointState.ENABLED:
-            state = EndpointState.GONE if stop.is_gone else EndpointState.FAILING
-            self._endpoints[endpoint.id] = replace(known, state=state)
-        log.error("endpoint.stopped", endpoint=endpoint.id, reason=stop.reason)
-        self._raise(AlarmKind.ENDPOINT_STOPPED, endpoint, reason=stop.reason)
-        await self._alarms.flush()
-
-    def on_recovered(self, endpoint: Endpoint) -> None:
-        """Mark an endpoint that accepted when it was tried."""
-        log.info("endpoint.recovered", endpoint=endpoint.id)
-        self.start(endpoint.id)
-        self._raise(AlarmKind.ENDPOINT_RECOVERED, endpoint)
-
-    def start(self, endpoint_id: str) -> None:
-        """Mark an endpoint as enabled at once."""
-        known = self._endpoints.get(endpoint_id)
-        if known is not None:
-            kind = AlarmKind.ENDPOINT_STOPPED
-            self._alarms.end_alarm(kind, app_id=known.app_id, endpoint_id=endpoint_id)
-            if known.state is not EndpointState.DISABLED:
-                self._endpoints[endpoint_id] = replace(known, state=EndpointState.ENABLED)
-
-    def on_poisoned(self, head: Poisoned) -> None:
-        """Say that a room's head fails on and on, or that the room goes on."""
-        source_id, room_id = room_of(head.order_key)
-        about: dict[str, str] = {
-            "app_id": head.endpoint.app_id,
-            "source_id": source_id,
-            "endpoint_id": head.endpoint.id,
-            "room_id": room_id,
-            "what": str(head.number),
+    async def run(self, bell: Doorbell) -> None:
+        """Do the duties, of which any that breaks ends the process, and beside them what may begin anew."""
+        beside: dict[str, Callable[[], Any]] = {
+            "alarms": self._alarms.run,
+            "notices": lambda: tell_alarms(self._config, self._store),
+            "statistics": self._statistics.run,
+            "registry": lambda: _watch(self._watch, self._hub, self._deliver),
+            "certificates": lambda: _watch_certificates(self._hub, self._alarms, self._clock),
+            "trim": lambda: trim(self._store, self._clock, timedelta(days=self._config.attempts_days)),
         }
-        if head.is_over:
-            self._alarms.end_alarm(AlarmKind.POISON_HEAD, **about)
-            return
-        facts = {"attempts": str(head.attempts), "reason": head.reason}
-        self._alarms.raise_alarm(AlarmKind.POISON_HEAD, **about, facts=facts)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow.run(bell))
+            tasks.create_task(self._deliver.run())
+            tasks.create_task(self._dead_letters.run())
+            tasks.create_task(self._commands.run())
+            for name, begin in beside.items():
+                tasks.create_task(self._side.keep(name, begin))
 
-    def on_not_folded(self, one: NotFolded) -> None:
-        """Say that an entry of the log was set aside."""
-        app = self.table.app_of(one.source_id)
-        facts = {"part": one.part, "reason": one.reason}
-        about = {"app_id": "" if app is None else app.id, "source_id": one.source_id, "what": one.event_id}
-        self._alarms.raise_alarm(AlarmKind.NOT_FOLDED, **about, facts=facts)
+    async def answer(self, call: bytes) -> Any:
+        """Answer a call on the private line."""
+        match msgspec.json.decode(call).get("do"):
+            case "metrics":
+                return {"text": prometheus.generate_latest(self._hub.registry).decode()}
+            case "health":
+                return self._follow.health() | {
+                    "backlog": self._deliver.lanes.size,
+                    "registry": self._watch.version,
+                }
+            case "refresh":
+                self._watch.refresh()
+                return {}
+            case "counts":
+                return [[*key, count] for key, count in self._hub.counts.items()]
+            case "idle":
+                return {"idle": self._deliver.idle, "cursor": self._store.cursor()}
+            case other:
+                return {"unknown": other}
 
-    def _raise(self, kind: AlarmKind, endpoint: Endpoint, **facts: str) -> None:
-        self._alarms.raise_alarm(kind, app_id=endpoint.app_id, endpoint_id=endpoint.id, facts=facts)
+    async def close(self) -> None:
+        """Hang up and close the database."""
+        self._intake.close()
+        for sender in self._senders:
+            await sender.close()
+        self._store.close()
 
-    def on_settled(self, settled: Settled) -> None:
-        """Count one try, and log it in one line."""
-        step = settled.step
-        result = "accepted" if isinstance(step, Done) else "dead" if isinstance(step, Dead) else "retry"
-        endpoint = settled.endpoint
-        self.counts[endpoint.id, endpoint.dialect, result] += 1
-        exchange = settled.attempt.exchange
-        if result == "accepted":
-            self._seconds.observe((exchange.started_at - settled.delivery.created_at).total_seconds())
-            return
-        if isinstance(step, Dead) and step.state is DeliveryState.DEAD:
-            self._raise(AlarmKind.DEAD_LETTERS, endpoint, reason=step.reason)
-        log.warning(
-            "delivery.attempted",
-            delivery=settled.delivery.id,
-            endpoint=endpoint.id,
-            attempt=settled.attempt.number,
-            result=result,
-            reason=settled.attempt.verdict.reason,
-            ms=exchange.duration_ms,
+    # --- the stages -----------------------------------------------------------------------------
+
+    def _deliver_stage(self) -> Deliver:
+        config, (sender, second) = self._config, self._senders
+        stage = Deliver(
+            self._store,
+            sender,
+            all_dialects(),
+            self._hub.endpoint,
+            self._clock,
+            SystemEntropy(),
+            wait_scale=config.wait_scale,
+            lease=timedelta(seconds=config.lease_seconds),
+            on_settled=self._hub.on_settled,
+            settle=self._store.settle_aside,
+            second=second,
+            rules=HealthRules(
+                fails=timedelta(hours=config.endpoint_fails_hours),
+                probe_every=timedelta(seconds=config.probe_seconds),
+                probes_gone=config.probe_gone,
+                scale=config.wait_scale,
+                on_stopped=self._hub.on_stopped,
+                on_started=self._hub.on_recovered,
+                on_poisoned=self._hub.on_poisoned,
+            ),
+            dead_letters=self._dead_letters,
+        )
+        stage.recover()
+        return stage
+
+    def _follow_stage(self) -> Follow:
+        return Follow(
+            SqliteLogReader(self._folder.events),
+            self._store,
+            all_dialects(),
+            lambda: self._hub.table,
+            self._conclude,
+            self._deliver.take,
+            commit=self._store.commit_aside,
+            on_not_folded=self._hub.on_not_folded,
         )
 
-    def collect(self) -> Iterator[CounterMetricFamily]:
-        """Say the counts as metrics."""
-        attempts = CounterMetricFamily(
-            "northbound_delivery_attempts",
-            "Tries by endpoint, dialect and how they ended",
-            labels=["endpoint", "dialect", "result"],
+    def _statistics_stage(self) -> Statistics:
+        return Statistics(
+            self._store,
+            SqliteStatisticView(self._folder.deliveries),
+            SqliteLogReader(self._folder.events),
+            lambda: self._hub.counted,
+            self._conclude,
+            self._clock,
         )
-        for key, number in self.counts.items():
-            attempts.add_metric(key, number)
-        yield attempts
 
-    def test_event(self, endpoint_id: str, now: Any) -> list[Delivery]:
-        """Return a well-formed test delivery for the endpoint."""
-        endpoint = self._endpoints.get(endpoint_id)
-        app = None if endpoint is None else self.table.apps.get(endpoint.app_id)
-        if endpoint is None or app is None:
-            raise NotFound(f"there is no endpoint {endpoint_id!r}")
-        return test_delivery(endpoint, app, self._dialects, now)
+    def _commands_stage(self) -> Commands:
+        control = Control(
+            self._store,
+            self._clock,
+            self._deliver.take,
+            lambda one: self._hub.test_event(one, self._clock.now()),
+            self._started,
+            self._deliver.hands,
+        )
+        return Commands(SqliteControlReader(self._folder.control), control, self._statistics, self._store)
+
+    async def _conclude(self, entries: Sequence[Logged]) -> int:
+        return await self._intake.call(do="conclude", entries=list(entries))
+
+    def _started(self, endpoint_id: str) -> None:
+        self._hub.start(endpoint_id)
+        self._deliver.started(endpoint_id)
 
 
 async def main(config: Config, folder: Folder) -> None:
     """Run delivery until cancelled."""
-    clock, entropy = SystemClock(), SystemEntropy()
     bell = Doorbell(folder, "delivery")
-    store = SqliteDeliveries(folder.deliveries)
-    alarms = Alarms(store, clock)
-    hub = Delivering(config, folder, store, alarms)
-    watch = RegistryWatch(folder, hub.on_registry)
-    allow, proxy = AllowList.parse(config.allow_targets), config.egress_proxy or None
-    sender, second = (CurlSender(allow=allow, proxy=proxy, max_connections=PLACES) for _ in range(2))
-    intake = Channel(folder, "intake")
-    dead_letters = _dead_letters(intake, hub, clock)
-    deliver = Deliver(
-        store,
-        sender,
-        all_dialects(),
-        hub.endpoint,
-        clock,
-        entropy,
-        wait_scale=config.wait_scale,
-        lease=timedelta(seconds=config.lease_seconds),
-        on_settled=hub.on_settled,
-        settle=store.settle_aside,
-        second=second,
-        rules=HealthRules(
-            fails=timedelta(hours=config.endpoint_fails_hours),
-            probe_every=timedelta(seconds=config.probe_seconds),
-            probes_gone=config.probe_gone,
-            scale=config.wait_scale,
-            on_stopped=hub.on_stopped,
-            on_started=hub.on_recovered,
-            on_poisoned=hub.on_poisoned,
-        ),
-        dead_letters=dead_letters,
-    )
-    deliver.recover()
-
-    async def conclude(entries: Sequence[Logged]) -> int:
-        return await intake.call(do="conclude", entries=list(entries))
-
-    follow = Follow(
-        SqliteLogReader(folder.events),
-        store,
-        all_dialects(),
-        lambda: hub.table,
-        conclude,
-        deliver.take,
-        commit=store.commit_aside,
-        on_not_folded=hub.on_not_folded,
-    )
-    hub.measure(HeadMeter(deliver.heads), LagMeter(follow))
-
-    statistics = Statistics(
-        store,
-        SqliteStatisticView(folder.deliveries),
-        SqliteLogReader(folder.events),
-        lambda: hub.counted,
-        conclude,
-        clock,
-    )
-
-    def started(endpoint_id: str) -> None:
-        hub.start(endpoint_id)
-        deliver.started(endpoint_id)
-
-    control = Control(store, clock, deliver.take, lambda one: hub.test_event(one, clock.now()), started, deliver.hands)
-
-    async def answer(call: bytes) -> Any:
-        match msgspec.json.decode(call).get("do"):
-            case "metrics":
-                return {"text": prometheus.generate_latest(hub.registry).decode()}
-            case "health":
-                return follow.health() | {"backlog": deliver.lanes.size, "registry": watch.version}
-            case "refresh":
-                watch.refresh()
-                return {}
-            case "counts":
-                return [[*key, count] for key, count in hub.counts.items()]
-            case "idle":
-                return {"idle": deliver.idle, "cursor": store.cursor()}
-            case other:
-                return {"unknown": other}
-
-    channel = await serve_channel(folder, "delivery", answer)
+    delivery = DeliveryParts(config, folder)
+    channel = await serve_channel(folder, "delivery", delivery.answer)
     try:
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(follow.run(bell))
-            tasks.create_task(deliver.run())
-            tasks.create_task(dead_letters.run())
-            tasks.create_task(alarms.run())
-            tasks.create_task(tell_alarms(config, store))
-            tasks.create_task(statistics.run())
-            tasks.create_task(_obey(SqliteControlReader(folder.control), control, statistics))
-            tasks.create_task(_watch(watch, hub, deliver))
-            tasks.create_task(_watch_certificates(hub, alarms, clock))
-            tasks.create_task(trim(store, clock, timedelta(days=config.attempts_days)))
+        await delivery.run(bell)
     finally:
         channel.close()
-        intake.close()
-        await sender.close()
-        await second.close()
-        store.close()
+        await delivery.close()
 
 
 def _dead_letters(intake: Channel, hub: Delivering, clock: SystemClock) -> DeadLetters:
@@ -319,26 +202,6 @@ def _dead_letters(intake: Channel, hub: Delivering, clock: SystemClock) -> DeadL
         await intake.call(do="put", receipt=receipt, events=list(events))
 
     return DeadLetters(put, hub.bus, clock)
-
-
-async def _obey(commands: SqliteControlReader, control: Control, statistics: Statistics) -> None:
-    """Carry out commands as they come; one that cannot be stored, say on a full disk, is tried again."""
-    last = 0
-    while True:
-        found: list[tuple[int, str, dict[str, Any]]] = []
-        try:
-            found = commands.commands_after(last)
-            for number, identity, body in found:
-                if body.get("do") == "statistic":
-                    await statistics.again(identity, str(body.get("account_id")), str(body.get("day")))
-                elif control.step(identity, body) is None:
-                    break  # it has more pages: after everybody else had a turn
-                last = number
-        except Exception:
-            log.exception("command.stalled", after=last, again_in=STALLED)
-            await asyncio.sleep(STALLED)
-            continue
-        await asyncio.sleep(0 if found else COMMAND_POLL.total_seconds())
 
 
 async def _watch(watch: RegistryWatch, hub: Delivering, deliver: Deliver) -> None:

@@ -21,6 +21,7 @@ from northbound.hub.channel import serve_channel
 from northbound.hub.meters import AlarmMeter
 from northbound.hub.notices import tell_alarms
 from northbound.hub.process import RegistryWatch, run_process
+from northbound.hub.side_tasks import SideTasks
 from northbound.hub.system import Doorbell, Folder, SystemClock
 from northbound.logic.addresses import AllowList
 from northbound.logic.customers import source_options
@@ -145,6 +146,8 @@ async def main(config: Config, folder: Folder) -> None:
     meters = Meters(log)
     alarms = Alarms(log, clock)
     meters.registry.register(AlarmMeter(alarms, "intake"))
+    side = SideTasks("intake")
+    meters.registry.register(side)
     intake = Intake(Ingest(log, sender, clock, meters.count, alarms), config)
     watch = RegistryWatch(folder, intake.on_registry)
 
@@ -187,18 +190,20 @@ async def main(config: Config, folder: Folder) -> None:
         trusted=trusted,
     )
     serving = asyncio.ensure_future(server.serve())
-    watching = asyncio.ensure_future(watch.run())
-    telling = asyncio.gather(alarms.run(), tell_alarms(config, log))
+    beside = asyncio.gather(
+        side.keep("registry", watch.run),
+        side.keep("alarms", alarms.run),
+        side.keep("notices", lambda: tell_alarms(config, log)),
+    )
     try:
-        done, _ = await asyncio.wait({serving, watching, telling}, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait({serving, beside}, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
     finally:
         server.stop()
-        watching.cancel()
-        await asyncio.gather(serving, watching, return_exceptions=True)
-        telling.cancel()
-        await asyncio.gather(telling, return_exceptions=True)
+        await asyncio.gather(serving, return_exceptions=True)
+        beside.cancel()
+        await asyncio.gather(beside, return_exceptions=True)
         channel.close()
         await sender.close()
         log.close()

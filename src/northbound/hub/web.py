@@ -18,6 +18,7 @@ from northbound.config import Config, split_address
 from northbound.doors.avd_master import source_id_of, warning
 from northbound.hub.channel import Channel
 from northbound.hub.process import run_process
+from northbound.hub.side_tasks import SideTasks
 from northbound.hub.system import Doorbell, Folder, SystemClock, SystemEntropy
 from northbound.logic.addresses import AllowList
 from northbound.model.app import Source
@@ -181,7 +182,9 @@ async def main(config: Config, folder: Folder) -> None:
     )
     serving = asyncio.ensure_future(server.serve())
     indexing = asyncio.ensure_future(Index(web.log, web.history).run(bell))
-    checking = asyncio.ensure_future(web.ports.run())
+    side = SideTasks("web")
+    web.meters.registry.register(side)
+    checking = asyncio.ensure_future(side.keep("port_check", web.ports.run))
     try:
         done, _ = await asyncio.wait({serving, indexing, checking}, return_when=asyncio.FIRST_COMPLETED)
         for task in done:

@@ -17,6 +17,7 @@ from northbound.model.errors import HubError, InvalidInput
 from northbound.ports import Clock
 
 REPLAY_MAX = 1_000_000  # deliveries of one replay; its result says that there is more
+UNREADABLE = (LookupError, ValueError, TypeError, ArithmeticError, AttributeError, msgspec.MsgspecError)
 PAGE = 500  # deliveries looked at in one step
 log = structlog.get_logger()
 
@@ -107,7 +108,7 @@ class Control:
             return self._carry_out(command_id, command)
         except HubError as error:
             result = {"error": error.code, "message": error.message}
-        except (KeyError, ValueError, TypeError, msgspec.MsgspecError) as error:
+        except UNREADABLE as error:
             result = {"error": InvalidInput.code, "message": f"the command cannot be read: {error}"}
         self._store.add([], command_id=command_id, result=result)
         return result

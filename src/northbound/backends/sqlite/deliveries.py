@@ -220,6 +220,14 @@ class SqliteDeliveries:
         found = self._one(query("deliveries.command_get"), (command_id,))
         return None if found is None else msgspec.json.decode(found)
 
+    def obeyed(self) -> int:
+        """Return the number up to which all commands were carried out, 0 at the beginning."""
+        return self._one(query("deliveries.cursor_get"), ("commands",)) or 0
+
+    def note_obeyed(self, number: int) -> None:
+        """Store that all commands up to *number* were carried out."""
+        self._transaction(lambda: self._cursor.execute(query("deliveries.cursor_set"), ("commands", number)))
+
     # --- deliveries -----------------------------------------------------------------------------
 
     def waiting(self) -> list[Waiting]:
