@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from faulty_disk import faulty_disk
 from msgspec.structs import replace
 
-from northbound.backends.sqlite import checkpoint, database, log
+from northbound.backends.sqlite import checkpoint, database, forgetting, log
 from northbound.backends.sqlite.database import migrations, open_reader, open_writer
 from northbound.backends.sqlite.deliveries import SqliteDeliveries
 from northbound.backends.sqlite.log import SqliteLog
@@ -140,6 +141,35 @@ def test_a_full_disk_does_not_end_the_writer_while_it_is_idle(tmp_path: Path) ->
         writer._forget_old()
         assert count(tmp_path / "events.db", "seen") == 0
         assert len(append(writer, "old").ids) == 1
+
+
+# --- ids are forgotten ---
+
+
+def test_ids_are_forgotten_under_a_load_that_never_lets_up(tmp_path: Path) -> None:
+    """What has expired is gone soon, though the writer never rests; what has not is a repeat as before."""
+    path = tmp_path / "events.db"
+    with opened(path, horizon=timedelta(days=36_500)) as (writer, _):
+        append(writer, *[f"kept{number}" for number in range(1000)])
+    with opened(path, horizon=timedelta()) as (writer, _):  # of events received in the past: expired at once
+        most = 0
+        for turn in range(40):
+            append(writer, *[f"{number * 7919 % 1000:03}-{turn}" for number in range(200)])
+            most = max(most, count(path, "seen"))
+        repeated = append(writer, *[f"kept{number}" for number in range(1000)])
+
+    assert most < 1000 + 3 * 1000
+    assert repeated.duplicates == 1000
+
+
+def test_a_commit_is_stored_though_nothing_can_be_forgotten(tmp_path: Path) -> None:
+    with opened(tmp_path / "events.db") as (writer, reader):
+        writer._db.execute("CREATE TRIGGER kept BEFORE DELETE ON seen BEGIN SELECT RAISE(ABORT, 'kept'); END")
+        append(writer, *[f"old{number}" for number in range(forgetting.AFTER - 1)])
+        writer._db.execute("UPDATE seen SET expires = 1")
+
+        assert len(append(writer, "new").ids) == 1
+        assert reader.head() == forgetting.AFTER - 1
 
 
 # --- S5: a sync fails ---------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Collection, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from northbound.backends.sqlite.alarms import OF_EVENTS, mark_told, store_alarms
 from northbound.backends.sqlite.checkpoint import Checkpointer
 from northbound.backends.sqlite.database import open_writer, query
 from northbound.backends.sqlite.disk import in_words, is_disk_unsound
+from northbound.backends.sqlite.forgetting import Forgetting
 from northbound.backends.sqlite.reader import event_id, micros
 from northbound.logic.entry import write_event
 from northbound.model.alarm import Alarm
@@ -37,7 +38,6 @@ PENDING_BYTES = 64 * 1024 * 1024
 WAL_CAP = 1024 * 1024 * 1024  # bytes; a write-ahead log that a foreign reader keeps growing (S7)
 QUARANTINE_KEPT = 200  # per source and error code
 CONFLICT = -1  # an offset that no entry has
-FORGET_CHUNK = 500  # ids looked at per idle pass
 
 log = structlog.get_logger()
 
@@ -79,7 +79,7 @@ class SqliteLog:
         self._offset: int = head[0] if head else -1
         self._chain: bytes = head[1] if head else b""
         self._receipt: int = self._scalar(query("events.receipt_last")) or 0
-        self._forget_from = ("", "")
+        self._forgetting = Forgetting(self._db, self._offset)
         self._lock = threading.Condition()
         self._pending: list[_Item] = []
         self._pending_bytes = 0
@@ -215,6 +215,7 @@ class SqliteLog:
         try:
             for item in batch:
                 item.result = item.run()
+            self._forgetting.beside(self._offset)
             self._db.execute("COMMIT")
         except BaseException:
             if not self._db.get_autocommit():
@@ -397,20 +398,11 @@ class SqliteLog:
         if self._refusal() is not None:
             return
         try:
-            self._forget_chunk()
+            self._forgetting.idle()
         except apsw.Error as error:
             if is_disk_unsound(error):
                 self._failed = f"{in_words(error)}; restart after the disk is sound"
             log.warning("log.not_forgotten", reason=in_words(error))
-
-    def _forget_chunk(self) -> None:
-        now = datetime.now(UTC).timestamp()
-        rows: list[Any] = self._db.execute(query("events.seen_expired"), (*self._forget_from, FORGET_CHUNK)).fetchall()
-        old = [(source_id, key) for source_id, key, expires in rows if expires < now]
-        if old:
-            with self._db:
-                self._db.executemany(query("events.seen_forget"), old)
-        self._forget_from = (rows[-1][0], rows[-1][1]) if len(rows) == FORGET_CHUNK else ("", "")
 
     def _about(self, name: str) -> str | None:
         row = self._db.execute(query("events.about_get"), (name,)).fetchone()

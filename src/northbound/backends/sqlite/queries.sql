@@ -8,10 +8,10 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 SELECT offset, words, expires FROM seen WHERE source_id = ? AND key = ?
 -- events.seen_add: Remember an event id.
 INSERT OR REPLACE INTO seen (source_id, key, offset, expires, words) VALUES (?, ?, ?, ?, ?)
--- events.seen_expired: Find ids after a key that may be forgotten.
-SELECT source_id, key, expires FROM seen WHERE (source_id, key) > (?, ?) ORDER BY source_id, key LIMIT ?
--- events.seen_forget: Forget an event id.
-DELETE FROM seen WHERE source_id = ? AND key = ?
+-- events.seen_end: Find the id a number of ids after a key.
+SELECT source_id, key FROM seen WHERE (source_id, key) > (?, ?) ORDER BY source_id, key LIMIT 1 OFFSET ?
+-- events.seen_forget: Forget the expired ids between two keys.
+DELETE FROM seen WHERE (source_id, key) > (?, ?) AND (source_id, key) <= (?, ?) AND expires < ?
 -- events.repeat_add: Note that a receipt repeated an entry.
 INSERT OR IGNORE INTO repeats (receipt_id, offset) VALUES (?, ?)
 -- events.repeats_of: Receipts that repeated an entry.
