@@ -176,7 +176,7 @@ def test_every_fault_has_its_line() -> None:
 @pages
 def test_every_file_of_the_tree_that_is_named_exists(page: Path) -> None:
     """A path under docs, src, tests or tools is one that can be opened."""
-    if page in (GUIDE, ROOT / "CONTRIBUTING.md"):  # they name files that a reader is to write
+    if page.name in (GUIDE.name, "CONTRIBUTING.md"):  # they name files that a reader is to write
         return
     for path in re.findall(r"`((?:docs|src|tests|tools|requirements)/[\w./-]+\.\w+)`", page.read_text()):
         assert (ROOT / path).exists(), f"{page.relative_to(ROOT)} names {path}"
