@@ -97,6 +97,38 @@ def test_every_event_type_is_in_the_glossary(kind: EventType) -> None:
     assert f"| `{kind.value}` |" in (ROOT / "docs/glossary.md").read_text()
 
 
+# --- metrics ---------------------------------------------------------------------------------------------------------
+
+SUFFIXES = {"counter": "_total", "gauge": "", "histogram": ""}
+
+
+def made_metrics() -> set[tuple[str, str, tuple[str, ...]]]:
+    """Return (name as shown, type, labels) of each metric that the source makes."""
+    found = {("northbound_process_up", "gauge", ("process",))}  # written as text, of processes that do not answer
+    for path in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not (isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant)):
+                continue
+            kind = ast.unparse(node.func).rpartition(".")[2].removesuffix("MetricFamily").lower()
+            name = node.args[0].value
+            if kind not in SUFFIXES or not str(name).startswith("northbound_"):
+                continue
+            given = [one.value for one in node.keywords if one.arg in ("labels", "labelnames")] + node.args[2:3]
+            labels = [str(ast.literal_eval(label)) for one in given if isinstance(one, ast.List) for label in one.elts]
+            found.add((name + SUFFIXES[kind], kind, tuple(labels)))
+    return found
+
+
+def test_every_metric_is_on_its_page_with_its_labels() -> None:
+    """A figure that nobody can read about is not watched, and one that is gone misleads."""
+    rows = re.findall(
+        r"^\| `(northbound_\w+)` \| (\w+) \| (.*?)\|", (ROOT / "docs/metrics.md").read_text(), re.MULTILINE
+    )
+    listed = [(name, kind, tuple(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows]
+
+    assert sorted(made_metrics()) == sorted(listed)
+
+
 # --- links, commands, tests that are named ---------------------------------------------------------------------------
 
 

@@ -1,6 +1,7 @@
 """What the intake refuses, keeps, salvages and repeats: with real signatures, over real sockets."""
 
 import json
+import re
 import threading
 import time
 from datetime import timedelta
@@ -96,6 +97,17 @@ def test_a_wrong_address_is_not_found(hub: Hub) -> None:
     assert [404] * len(wrong) == [one.status for one in answers]
     assert len({one.body for one in answers}) == 1
     assert (log_of(hub, source), hub.quarantine(source)) == ([], [])
+    assert 'northbound_intake_refused_total{reason="unknown_source"}' in metrics(hub)
+
+
+def test_every_metric_that_is_shown_is_on_its_page(hub: Hub) -> None:
+    """What a running hub shows is what the page on metrics lists, of all three processes."""
+    page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+
+    shown = re.findall(r"^# TYPE (northbound_\w+) (\w+)$", metrics(hub), re.MULTILINE)
+
+    listed = re.findall(r"^\| `(northbound_\w+)` \| (\w+) \|", page, re.MULTILINE)
+    assert sorted(listed) == sorted(one for one in shown if not one[0].endswith("_created"))
 
 
 def test_a_disabled_source_is_not_found(hub: Hub) -> None:
@@ -422,6 +434,7 @@ def test_an_overloaded_intake_says_when_to_come_back(receiver: Receiver, tmp_pat
         assert {200, 503} == {one.status for one in answers}
         assert {"1"} == {one.header("retry-after") for one in refused}
         assert len(refused) >= 8
+        assert 'northbound_intake_refused_total{reason="overloaded"}' in metrics(hub)
         stored = [one["room_id"] for one in log_of(hub, patient)]
         assert len(stored) == len(set(stored)) == len(answers) - len(refused)
         assert hub.post(callback(hub, patient, avd("open", "after"))).status == 200

@@ -323,6 +323,7 @@ def test_pending_work_is_bounded_by_number():
 
         assert statuses(refused) == [503]
         assert b"\r\nretry-after: 1\r\n" in refused
+        assert hub.app.refusals == {"overloaded": 1}
         assert [statuses(everything(client)) for client in clients] == [[200], [200]]
         assert statuses(hub.say(post(b"abc", b"Connection: close"))) == [200]
         assert (hub.app.pending, hub.app.pending_bytes) == (0, 0)

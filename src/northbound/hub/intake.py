@@ -18,7 +18,7 @@ from northbound.config import Config, split_address
 from northbound.dialects import all_dialects
 from northbound.dialects.base import sends_again
 from northbound.hub.channel import serve_channel
-from northbound.hub.meters import AlarmMeter
+from northbound.hub.meters import AlarmMeter, RefusalMeter
 from northbound.hub.notices import tell_alarms
 from northbound.hub.process import RegistryWatch, run_process
 from northbound.hub.side_tasks import SideTasks
@@ -50,6 +50,7 @@ class Intake:
         self._config = config
         self._dialects = all_dialects()
         self._sources: dict[str, Source] = {}
+        self.refusals: Counter[str] = Counter()  # by reason, of requests that are nobody's
 
     def on_registry(self, registry: Registry) -> None:
         """Take over a changed registry, keys resolved."""
@@ -74,6 +75,7 @@ class Intake:
         source = self._sources.get(source_id)
         known = source.token if source is not None else ""
         if source is None or not hmac.compare_digest(known.encode(), token.encode()) or source.state != "enabled":
+            self.refusals["unknown_source"] += 1
             return Response.json(404, {"error": "not_found", "message": "there is no source here; check the URL"})
         return await self._stage.step(as_told(request, source, self._config), source, self._dialects[source.dialect])
 
@@ -175,20 +177,22 @@ async def main(config: Config, folder: Folder) -> None:
     channel = await serve_channel(folder, "intake", answer)
     host, port = split_address(config.intake, "intake")
     trusted = read_networks(config.trusted_proxies, "trusted_proxies")
+    app = IntakeApp(
+        intake.handle,
+        limits_of(config),
+        trusted=trusted,
+        reserve=config.pending_reserve,
+        is_refused_last=intake.is_refused_last,
+    )
     server = make_server(
-        IntakeApp(
-            intake.handle,
-            limits_of(config),
-            trusted=trusted,
-            reserve=config.pending_reserve,
-            is_refused_last=intake.is_refused_last,
-        ),
+        app,
         bind_socket(host, port, "--intake"),
         limits_of(config),
         tls_cert=config.tls_cert or None,
         tls_key=config.tls_key or None,
         trusted=trusted,
     )
+    meters.registry.register(RefusalMeter(app.refusals, server.gate.refusals, intake.refusals))
     serving = asyncio.ensure_future(server.serve())
     beside = asyncio.gather(
         side.keep("registry", watch.run),

@@ -1,5 +1,6 @@
 """Counts of stages as Prometheus metrics: plain numbers while they work, metrics when somebody asks."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -23,6 +24,22 @@ class AlarmMeter:
         )
         for kind, number in self._alarms.counts.items():
             family.add_metric([kind.value, self._process], number)
+        yield family
+
+
+class RefusalMeter:
+    """How many requests the intake's server refused before any source had a say, by code."""
+
+    def __init__(self, *counts: Counter[str]) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """Say the counts as metrics."""
+        family = CounterMetricFamily(
+            "northbound_intake_refused", "Requests refused before they reached a source", labels=["reason"]
+        )
+        for reason, number in sum(self._counts, Counter[str]()).items():
+            family.add_metric([reason], number)
         yield family
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -53,13 +54,14 @@ class IntakeApp:
         self._reading = Reading(limits)
         self.pending = 0
         self.pending_bytes = 0
+        self.refusals: Counter[str] = Counter()  # by code: what no source's dialect had a say in
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; say nothing to a client that left before its request was whole."""
         try:
             response = await self._answer(scope, receive)
         except BodyError as error:
-            response = _refuse(error.status, error.code, error.message)
+            response = self._refuse(error.status, error.code, error.message)
         except Gone:
             return
         await _send(send, response)
@@ -68,21 +70,22 @@ class IntakeApp:
         path: bytes = scope["raw_path"]
         method: str = scope["method"]
         if path == b"/healthz":
-            return _HEALTHY if method in ("GET", "HEAD") else _not_allowed("GET, HEAD")
+            return _HEALTHY if method in ("GET", "HEAD") else self._not_allowed("GET, HEAD")
         route = _ROUTE.fullmatch(path)
         if route is None:
-            return _refuse(404, "not_found", "no intake is here; call /in/<source>/<token> as the source's page shows")
+            message = "no intake is here; call /in/<source>/<token> as the source's page shows"
+            return self._refuse(404, "not_found", message)
         if method not in _METHODS:
-            return _not_allowed(", ".join(_METHODS))
+            return self._not_allowed(", ".join(_METHODS))
         source_id, token = route[1].decode(), route[2].decode()
         if not self._has_place(source_id, 0):
-            return _overloaded()
+            return self._overloaded()
         fields = _Fields(scope)
         if fields.length > self._limits.body_bytes:
             raise too_large(self._limits)
         body = decompress(await self._reading.read(receive), fields.coding, self._limits)
         if not self._has_place(source_id, len(body)):
-            return _overloaded()
+            return self._overloaded()
         request = Request(method=method, url=_url(scope, fields.host), headers=fields.headers, body=body)
         return await self._bounded(request, source_id, token, client_address(scope, self._trusted))
 
@@ -104,17 +107,27 @@ class IntakeApp:
         try:
             return await self._handle(request, source_id, token, peer)
         except Overloaded as error:
-            return _overloaded(error.retry_after)
+            return self._overloaded(error.retry_after)
         except asyncio.CancelledError:  # the drain deadline: nothing was promised yet
             log.warning("intake.cancelled", source_id=source_id)
-            return _overloaded()
+            return self._overloaded()
         except Exception as error:  # noqa: BLE001 - the top of a request: logged, answered as retryable
             # Neither words nor locals: they may hold the token or the query.
             log.error("intake.failed", source_id=source_id, error=type(error).__name__, at=where(error))  # noqa: TRY400
-            return _overloaded()
+            return self._overloaded()
         finally:
             self.pending -= 1
             self.pending_bytes -= size
+
+    def _refuse(self, status: int, code: str, message: str, *headers: tuple[str, str]) -> Response:
+        self.refusals[code] += 1
+        return _refusal(status, code, message, *headers)
+
+    def _not_allowed(self, allow: str) -> Response:
+        return self._refuse(405, "method_not_allowed", f"callbacks are sent with: {allow}", ("allow", allow))
+
+    def _overloaded(self, retry_after: int = 1) -> Response:
+        return self._refuse(503, "overloaded", "not stored; send it again", ("retry-after", str(retry_after)))
 
 
 class _Fields:
@@ -149,19 +162,11 @@ def _url(scope: Scope, host: str) -> str:
     return f"{scope['scheme']}://{host}{target.decode('latin-1')}"
 
 
-def _refuse(status: int, code: str, message: str, *headers: tuple[str, str]) -> Response:
+def _refusal(status: int, code: str, message: str, *headers: tuple[str, str]) -> Response:
     body = json.dumps({"code": 1, "error": code, "message": message}).encode() + b"\n"
     extra = (("retry-after", "1"),) if status == 503 and not headers else ()
     accept = (("accept-encoding", "gzip, deflate"),) if status == 415 else ()
     return Response(status=status, headers=(("content-type", "application/json"), *extra, *accept, *headers), body=body)
-
-
-def _not_allowed(allow: str) -> Response:
-    return _refuse(405, "method_not_allowed", f"callbacks are sent with: {allow}", ("allow", allow))
-
-
-def _overloaded(retry_after: int = 1) -> Response:
-    return _refuse(503, "overloaded", "not stored; send it again", ("retry-after", str(retry_after)))
 
 
 async def _send(send: Send, response: Response) -> None:
