@@ -48,6 +48,12 @@ def event(**more: Any) -> dict[str, Any]:
     return words | more
 
 
+LONG_ID = {
+    "type": "aliyuncvc:MeetingEvent:MeetingStateEvent",
+    "data": json.dumps({"meetingUUID": "m" * 1025, "action": "MeetingStarted"}),
+}
+
+
 def target(receiver: Receiver, name: str, **more: Any) -> dict[str, Any]:
     params = [{"ResourceKey": "Body", "Form": "ORIGINAL"}]
     return {"Id": "t1", "Type": "http", "Endpoint": receiver.url(name), "ParamList": params, **more}
@@ -220,6 +226,7 @@ def test_a_nonce_is_used_once(record: Record, plane: Plane) -> None:
         ("too many events", ({},) * 17, "EventSizeExceed"),
         ("batch too large", ({"data": "x" * 180_000, "datacontenttype": "text/plain"},) * 5, "EventSizeExceed"),
         ("no id", ({"id": ""},), "EventIdEmpty"),
+        ("a meeting id of more than 1 KiB", (LONG_ID,), "JsonAttributeInvalid"),
         ("no type", ({"type": ""},), "EventTypeInvalid"),
         ("unknown specversion", ({"specversion": "2.0"},), "EventSpecversionInvalid"),
     ],

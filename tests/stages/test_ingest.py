@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from northbound.backends.memory import MemoryLog
 from northbound.dialects import all_dialects
 from northbound.dialects.base import Dialect, Options
+from northbound.logic.entry import IDENTIFIERS
 from northbound.model.alarm import ROWS_A_WINDOW, AlarmKind
 from northbound.model.app import Source
 from northbound.model.delivery import Exchange, Failure, FailureKind
@@ -243,9 +244,10 @@ class Scripted(Dialect):
 
     name: ClassVar[str] = "scripted"
 
-    def __init__(self, fault: Exception | None = None, *, where: str = "decode") -> None:
+    def __init__(self, fault: Exception | None = None, *, where: str = "decode", events: Sequence[Event] = ()) -> None:
         self.fault = fault
         self.where = where
+        self.events = events
 
     def verify(self, request: Request, keys: Sequence[Key], now: datetime, options: Options) -> Proof | Needs:
         if self.fault is not None and self.where == "verify":
@@ -255,7 +257,7 @@ class Scripted(Dialect):
     def decode(self, request: Request, options: Options) -> list[Event]:
         if self.fault is not None:
             raise self.fault
-        return []
+        return list(self.events)
 
 
 def test_a_vendors_test_message_is_answered_and_not_stored():
@@ -435,3 +437,37 @@ def test_errors_of_the_store_while_refusing_do_not_hide_the_refusal():
     door = Door(Full(), dialect=Scripted(DecodeError("not ours")), keys=())
 
     assert door.knock(Request(method="POST", url="http://hub.test/in"))[0].status == 400
+
+
+# --- ids too long to be a name ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", IDENTIFIERS)
+def test_an_id_too_long_is_refused_and_the_request_kept(name: str):
+    """It would become a key of rooms and indexes, many times over; nothing is cut, and nothing lost."""
+    long = Event(type=EventType.UNKNOWN, dialect="scripted", **{name: "é" * 513})
+    door = Door(dialect=Scripted(events=[Event(type=EventType.UNKNOWN, dialect="scripted"), long]), keys=())
+    request = Request(method="POST", url="http://hub.test/in", body=b"{}")
+    (answer,) = door.knock(request)
+    (kept,) = door.log.refused
+
+    assert (answer.status, b"has 1026 bytes; ids of at most 1024 bytes are taken" in answer.body) == (400, True)
+    assert (kept.receipt.request, kept.code, door.log.head()) == (request, "malformed", -1)
+    assert door.alarms.counts == {AlarmKind.NOT_DECODABLE: 1}
+
+
+def test_the_refusal_of_a_long_id_is_in_the_vendors_style():
+    door = Door()
+    request = signed(room="9" * 1025)
+    (answer,) = door.knock(request)
+
+    assert answer == AVD.ack(request, DecodeError(door.log.refused[0].message))
+
+
+def test_the_longest_id_is_taken_as_it_is():
+    room = "é" * 512
+    long = Event(type=EventType.UNKNOWN, dialect="scripted", room_id=room)
+    door = Door(dialect=Scripted(events=[long]), keys=())
+    door.knock(Request(method="POST", url="http://hub.test/in"))
+
+    assert [one.event.room_id for one in door.log.read(-1, 9)] == [room]

@@ -10,6 +10,7 @@ import msgspec
 import structlog
 
 from northbound.dialects.base import Dialect
+from northbound.logic.entry import check_identifiers
 from northbound.model.alarm import AlarmKind
 from northbound.model.app import Source
 from northbound.model.delivery import Failure, FailureKind
@@ -80,6 +81,8 @@ class Ingest:
         try:
             proof = await self._verified(request, source, dialect, now)
             events = dialect.decode(request, source.options)
+            for event in events:
+                check_identifiers(event)
             if not events:
                 return Outcome(response=dialect.ack(request, None), result="ping")
             receipt = Receipt(source_id=source.id, received_at=now, request=request, proof=proof)

@@ -19,7 +19,7 @@ from northbound.doors.events import (
 )
 from northbound.doors.rpc import RpcError
 from northbound.logic.customers import source_options
-from northbound.logic.entry import write_event
+from northbound.logic.entry import check_identifiers, write_event
 from northbound.model.app import Source
 from northbound.model.errors import DecodeError, StoreFailed
 from northbound.model.event import Event
@@ -98,6 +98,7 @@ def _decoded(content: bytes, source: Source, options: Options) -> Event | PutErr
     dialect = dialect_named(source.dialect)
     try:
         (event,) = dialect.decode(Request(method="POST", url="", body=content), options)
+        check_identifiers(event)
     except DecodeError as error:
         return PutError(code="JsonAttributeInvalid", message=error.message)
     words = msgspec.json.decode(content, type=Words)

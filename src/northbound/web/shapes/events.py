@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from northbound.logic.entry import IDENTIFIER_BYTES
 from northbound.logic.match import Finding
 from northbound.model.delivery import DeliveryState, Lane
 from northbound.model.event import EventType, Facts
@@ -15,7 +16,8 @@ from northbound.model.wire import Proof
 from northbound.web.shapes.pages import Paging
 from northbound.web.shapes.setup import Given, Identity, Moment, PatternJson
 
-Needle = Annotated[str, Meta(max_length=400)]
+Needle = Annotated[str, Meta(max_length=IDENTIFIER_BYTES)]
+RoomKey = Annotated[str, Meta(max_length=2 * IDENTIFIER_BYTES + 128)]  # a source, a scope and a room
 
 
 class EventQuery(Paging, frozen=True, kw_only=True):
@@ -23,7 +25,7 @@ class EventQuery(Paging, frozen=True, kw_only=True):
 
     source_id: Identity | None = None
     type: Needle | None = None
-    room_key: Needle | None = None
+    room_key: RoomKey | None = None
     room_id: Needle | None = None
     participant_id: Needle | None = None
     since: Moment | None = None

@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from northbound.logic.differences import Difference
+from northbound.logic.entry import IDENTIFIER_BYTES
 from northbound.model.room import Room
 from northbound.web.shapes.setup import Given
 
@@ -14,7 +15,7 @@ from northbound.web.shapes.setup import Given
 class PollWanted(Given, frozen=True, kw_only=True):
     """What to ask for: everything, or one room and who is in it."""
 
-    room_id: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
+    room_id: Annotated[str, Meta(min_length=1, max_length=IDENTIFIER_BYTES)] | None = None
 
 
 class PollShown(msgspec.Struct, frozen=True, kw_only=True):
