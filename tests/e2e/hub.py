@@ -68,10 +68,12 @@ class Hub:
 
     # --- starting and ending ---------------------------------------------------------------------
 
-    def start(self) -> Self:
-        """Start the supervisor and return when every process works."""
+    def start(self, *, patience: float | None = None) -> Self:
+        """Start the supervisor and return when every process works; *patience* is with one that answers nothing."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("NORTHBOUND_")}
         environment[CONFIG_VARIABLE] = msgspec.json.encode(self.config).decode()
+        if patience is not None:
+            environment[processes.PATIENCE_VARIABLE] = str(patience)
         with (self.folder.path / processes.LOGS / "supervisor.err").open("ab") as errors:
             self._supervisor = subprocess.Popen(
                 [sys.executable, processes.__file__, "supervise"],
@@ -157,6 +159,12 @@ class Hub:
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
         return pid
+
+    def hang(self, name: str) -> None:
+        """Have process *name* stand still for ever, as by a lock that nobody lets go; it can be killed."""
+        pid = self.pid(name)
+        assert pid is not None
+        os.kill(pid, processes.HANG)
 
     @contextlib.contextmanager
     def frozen(self, name: str) -> Iterator[int]:

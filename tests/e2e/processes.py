@@ -11,6 +11,7 @@ import inspect
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -20,10 +21,12 @@ import msgspec
 
 from northbound.config import Config
 from northbound.hub.process import CONFIG_VARIABLE, leave_with_parent, run_process, set_up_logging
-from northbound.hub.supervisor import Supervisor
+from northbound.hub.supervisor import PATIENCE, Supervisor
 
 RESTART_WAIT = 0.05
 RESTART_MOST = 0.1
+PATIENCE_VARIABLE = "_NORTHBOUND_TEST_PATIENCE"  # seconds without an answer before a part counts as hung
+HANG = signal.SIGUSR2
 LOGS = "logs"  # folder of the captured standard errors, inside the data folder
 
 
@@ -31,7 +34,8 @@ class QuickSupervisor(Supervisor):
     """The supervisor, its parts started through this file."""
 
     def __init__(self, config: Config) -> None:
-        super().__init__(config, restart_wait=RESTART_WAIT, restart_most=RESTART_MOST)
+        patience = float(os.environ.get(PATIENCE_VARIABLE) or PATIENCE)
+        super().__init__(config, restart_wait=RESTART_WAIT, restart_most=RESTART_MOST, patience=patience)
 
     def command(self, name: str) -> list[str]:
         return [sys.executable, str(Path(__file__).resolve()), "run", name]
@@ -58,9 +62,17 @@ def run(name: str) -> None:
     errors = os.open(folder / LOGS / f"{name}.err", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(errors, 2)
     os.close(errors)
+    signal.signal(HANG, lambda *_: hang())
     part = import_module(f"northbound.hub.{name}")
     POINTS.get(name, lambda _: None)(folder)
     run_process(part.main)
+
+
+def hang() -> None:
+    """Wait for a lock that nobody lets go, in the thread of the loop."""
+    lock = threading.Lock()
+    lock.acquire()
+    lock.acquire()
 
 
 # --- points to die at ------------------------------------------------------------------------------------------------

@@ -251,3 +251,32 @@ class write_lock:  # noqa: N801 - reads as what it is in a with
     def __exit__(self, *_: object) -> None:
         self._db.execute("ROLLBACK")
         self._db.close()
+
+
+def test_a_process_that_hangs_is_replaced_and_events_flow_again(tmp_path: Path, receiver: Receiver) -> None:
+    """It does not exit, so nobody is told that it stands still: the supervisor asks, and kills what is silent."""
+    with Hub(tmp_path / "data", allow_targets=[receiver.address]) as hub:
+        hub.start(patience=3)
+        source, endpoint = set_up(hub, receiver, "hung")
+        for number, name in enumerate(PROCESSES, start=1):
+            with hub.frozen(name) as pid:
+                wait_until(lambda name=name, pid=pid: hub.pid(name) not in {None, pid}, 60, f"another {name}")
+            hub.wait_ready()
+            assert hub.post(callback(hub, source, avd("open", f"r{number}"))).status == 200
+            hub.wait_idle()
+            assert number == len(hub.deliveries(endpoint)) == len(receiver.firsts("standard-hung"))
+        said = hub.logs("supervisor")
+
+    assert [said.count(f'"process": "{name}", "silent"') for name in PROCESSES] == [1, 1, 1]
+
+
+def test_a_hung_process_is_asked_where_it_stands(tmp_path: Path, receiver: Receiver) -> None:
+    """Its threads' places are written down before it is killed: nobody could find the fault without them."""
+    with Hub(tmp_path / "data", allow_targets=[receiver.address]) as hub:
+        hub.start(patience=3)
+        pid = hub.pid("delivery")
+        hub.hang("delivery")
+        wait_until(lambda: hub.pid("delivery") not in {None, pid}, 60, "another delivery")
+        hub.wait_ready()
+
+        assert "most recent call first" in hub.logs("delivery")

@@ -1023,7 +1023,6 @@ def test_the_process_serves_and_streams(tmp_path: Path):
     assert lines[:3] == [b"\n", b"id: 1\n", b"event: participant.joined\n"]
     assert ids[1] == json.loads(lines[3].removeprefix(b"data: "))["id"]
     assert [ids[1]] == [one["id"] for one in found]
-    assert not process.folder.socket_file("web.sock").exists()
 
 
 def append(folder: Folder, source: dict[str, Any]) -> list[str]:

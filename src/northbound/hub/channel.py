@@ -12,7 +12,13 @@ from northbound.model.errors import HubError, StoreFailed
 
 FRAME_MAX = 64 * 1024 * 1024  # one batch of conclusions is far smaller; a larger frame is a bug
 CALL_TIMEOUT = 30.0
+ALIVE = b'{"do":"alive"}'  # answered by every process from its loop, without a look at anything
 _LENGTH = struct.Struct(">I")
+
+
+def framed(content: bytes) -> bytes:
+    """Return *content* as it goes over the line."""
+    return _LENGTH.pack(len(content)) + content
 
 
 async def _read_frame(reader: asyncio.StreamReader) -> bytes:
@@ -31,11 +37,10 @@ async def serve_channel(folder: Folder, name: str, answer: Callable[[bytes], Awa
             while True:
                 call = await _read_frame(reader)
                 try:
-                    reply: Any = {"ok": await answer(call)}
+                    reply: Any = {"ok": {} if call == ALIVE else await answer(call)}
                 except HubError as error:
                     reply = {"error": error.message}
-                content = msgspec.json.encode(reply)
-                writer.write(_LENGTH.pack(len(content)) + content)
+                writer.write(framed(msgspec.json.encode(reply)))
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):  # the last: our own stop
             pass
@@ -61,7 +66,7 @@ class Channel:
             try:
                 async with asyncio.timeout(CALL_TIMEOUT):
                     reader, writer = await self._connected()
-                    writer.write(_LENGTH.pack(len(content)) + content)
+                    writer.write(framed(content))
                     await writer.drain()
                     reply = msgspec.json.decode(await _read_frame(reader))
             except (OSError, asyncio.IncompleteReadError, TimeoutError) as error:

@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import faulthandler
 import gc
 import logging
 import os
@@ -24,6 +25,7 @@ from northbound.model.errors import HubError
 REFRESH = timedelta(milliseconds=500)  # how late a change of the registry may be seen when the bell is lost
 CONFIG_VARIABLE = "_NORTHBOUND_CONFIG"
 PARENT_VARIABLE = "_NORTHBOUND_PARENT"  # process id of the supervisor
+DUMP = signal.SIGUSR1  # asked by the supervisor of one that hangs: every thread's place, on standard error
 REFUSED = 2  # exit code when the settings or the folder do not let it start
 PR_SET_PDEATHSIG = 1
 GARBAGE_AFTER = 10_000  # new objects before their collection: nearly all of ours die without one
@@ -34,6 +36,7 @@ def run_process(main: Callable[[Config, Folder], Coroutine[Any, Any, None]]) -> 
     config = msgspec.json.decode(os.environ[CONFIG_VARIABLE], type=Config)
     leave_with_parent()
     set_up_logging(config)
+    faulthandler.register(DUMP, all_threads=True)  # functions and lines, no values
     gc.freeze()  # what is imported lives as long as the process: no collection need look at it
     gc.set_threshold(GARBAGE_AFTER, 20, 50)
     try:

@@ -21,8 +21,9 @@ from northbound.backends.sqlite.control import ApiKey, SqliteControl
 from northbound.backends.sqlite.database import open_writer
 from northbound.config import Config, split_address
 from northbound.hub.keys import ensure_certificate, write_private
-from northbound.hub.process import CONFIG_VARIABLE, PARENT_VARIABLE
+from northbound.hub.process import CONFIG_VARIABLE, DUMP, PARENT_VARIABLE
 from northbound.hub.system import Folder
+from northbound.hub.watchdog import Watchdog
 from northbound.logic.addresses import AllowList
 from northbound.model.app import Endpoint, EndpointState
 from northbound.model.errors import ConfigError
@@ -34,6 +35,8 @@ RESTART_WAIT = 0.2  # seconds before a process that died is started again, doubl
 RESTART_MOST = 5.0
 CALM = 10.0  # seconds a process must live for its next wait to be short again
 STOP_WAIT = 15.0
+PATIENCE = 60.0  # seconds without an answer: a statement in a loop may take 5, a commit on a slow disk longer
+DUMP_WAIT = 1.0  # seconds that a process has to write down where it hangs
 ENDPOINTS_MOST = 1_000_000
 log = structlog.get_logger()
 
@@ -42,18 +45,27 @@ class Supervisor:
     """The parent process. `start`, then `watch` for ever or `poll` now and then, at last `stop`.
 
     A process that dies is started again after *restart_wait* seconds, doubled up to *restart_most* while it dies soon.
+    One that runs and answers nothing for *patience* seconds is killed, and so started again.
     """
 
     def __init__(
-        self, config: Config, *, restart_wait: float = RESTART_WAIT, restart_most: float = RESTART_MOST
+        self,
+        config: Config,
+        *,
+        restart_wait: float = RESTART_WAIT,
+        restart_most: float = RESTART_MOST,
+        patience: float = PATIENCE,
     ) -> None:
         self._config = config
         self._restart_wait = restart_wait
         self._restart_most = restart_most
+        self._patience = patience
         self.folder = Folder(config.data)
         self._lock: IO[str] | None = None
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._started: dict[str, float] = {}
+        self._watchdogs: dict[str, Watchdog] = {}
+        self._hung: dict[str, float] = {}  # when to kill those that hang and were asked where
         self._waits: dict[str, float] = dict.fromkeys(PROCESSES, restart_wait)
         self._due: dict[str, float] = {}
         self._stopping = False
@@ -70,12 +82,17 @@ class Supervisor:
             self._spawn(name)
 
     def poll(self) -> None:
-        """Start again what died, after its wait."""
+        """Kill what hangs, and start again what died, after its wait."""
         now = time.monotonic()
+        for name, process in self._running.items():
+            if process.poll() is None:
+                self._look_after(name, process, now)
         for name, process in list(self._running.items()):
             if process.poll() is None:
                 continue
             del self._running[name]
+            self._watchdogs.pop(name).close()
+            self._hung.pop(name, None)
             lived = now - self._started[name]
             soon = min(self._restart_most, self._waits[name] * 2)
             self._waits[name] = self._restart_wait if lived > CALM else soon
@@ -108,6 +125,8 @@ class Supervisor:
     def stop(self) -> None:
         """Ask every process to finish, in the order of the flow; end what does not."""
         self._stopping = True
+        for watchdog in self._watchdogs.values():
+            watchdog.close()
         for name in PROCESSES:
             process = self._running.pop(name, None)
             if process is None:
@@ -122,6 +141,19 @@ class Supervisor:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+    def _look_after(self, name: str, process: subprocess.Popen[bytes], now: float) -> None:
+        """Have a process that hangs say where it stands, and kill it a moment later: it may not hear that any more."""
+        watchdog = self._watchdogs[name]
+        if name in self._hung:
+            if now >= self._hung[name]:
+                process.kill()
+            return
+        watchdog.look(now)
+        if watchdog.is_hung(self._patience):
+            log.error("process.hung", process=name, silent=round(watchdog.silent, 1))
+            process.send_signal(DUMP)
+            self._hung[name] = now + DUMP_WAIT
 
     def _take_folder(self) -> None:
         try:
@@ -146,6 +178,7 @@ class Supervisor:
         environment = {**os.environ, CONFIG_VARIABLE: settings, PARENT_VARIABLE: str(os.getpid())}
         self._running[name] = subprocess.Popen(self.command(name), env=environment, stdin=subprocess.DEVNULL)  # noqa: S603 - ourselves
         self._started[name] = time.monotonic()
+        self._watchdogs[name] = Watchdog(self.folder, name)
 
 
 def prepare(config: Config) -> None:

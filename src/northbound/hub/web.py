@@ -16,7 +16,7 @@ from northbound.backends.sqlite.statistics import SqliteStatisticView
 from northbound.backends.sqlite.views import SqliteDeliveryReader, SqliteLogView
 from northbound.config import Config, split_address
 from northbound.doors.avd_master import source_id_of, warning
-from northbound.hub.channel import Channel
+from northbound.hub.channel import Channel, serve_channel
 from northbound.hub.process import run_process
 from northbound.hub.side_tasks import SideTasks
 from northbound.hub.system import Doorbell, Folder, SystemClock, SystemEntropy
@@ -180,6 +180,11 @@ async def main(config: Config, folder: Folder) -> None:
         tls_key=config.tls_key or None,
         trusted=trusted,
     )
+
+    async def answer(_: bytes) -> Any:
+        return {"ok": True}
+
+    channel = await serve_channel(folder, "web", answer)
     serving = asyncio.ensure_future(server.serve())
     indexing = asyncio.ensure_future(Index(web.log, web.history).run(bell))
     side = SideTasks("web")
@@ -190,6 +195,7 @@ async def main(config: Config, folder: Folder) -> None:
         for task in done:
             task.result()
     finally:
+        channel.close()
         web.hub.closing.set()
         server.stop()
         indexing.cancel()
