@@ -24,7 +24,14 @@ KEY = Key(secret=b"k3y")
 
 
 def callback(
-    url: str, seq: int, prev: int | None, *, key: Key | None = KEY, attempt: int = 1, room: str = "r"
+    url: str,
+    seq: int,
+    prev: int | None,
+    *,
+    key: Key | None = KEY,
+    attempt: int = 1,
+    room: str = "r",
+    history: str | None = None,
 ) -> Request:
     """Return a delivery as the hub sends it."""
     dialect = dialect_named("mpaas")
@@ -33,11 +40,13 @@ def callback(
     endpoint = endpoint_at(url, dialect, options={}, keys=() if key is None else (key,))
     (view,) = dialect.view(event, fill, {})
     request = dialect.encode([view], endpoint).adding(
-        ("northbound-delivery", f"dl_{room}_{seq}"),
+        ("northbound-delivery", f"dl_{history}_{room}_{seq}"),
         ("northbound-attempt", str(attempt)),
         ("northbound-seq", str(seq)),
         ("northbound-prev", "" if prev is None else str(prev)),
     )
+    if history is not None:
+        request = request.adding(("northbound-room", history))
     return dialect.sign(request, endpoint, datetime.now(UTC), bytes(32))
 
 
@@ -116,6 +125,17 @@ def test_late_and_missing_places_are_seen_per_room() -> None:
     tally = receiver.tallies["/m"]
     assert (tally.gaps, tally.late) == (1, 1)
     assert [one.order for one in receiver.last if one.order] == ["gap", "late"]
+
+
+def test_rooms_of_one_name_at_two_sources_count_apart() -> None:
+    """By `northbound-room`: neither the jump nor the step back is one, and a real gap is still seen."""
+    with sink_beside(MOUNT) as receiver:
+        url = f"{receiver.url}/m"
+        for history, seq, prev in (("aa", 7, 6), ("bb", 1, None), ("aa", 8, 7), ("bb", 2, 1), ("bb", 4, 3)):
+            post(receiver, callback(url, seq, prev, history=history))
+
+    assert [(one.history, one.seq) for one in receiver.last if one.order == "gap"] == [("bb", 4)]
+    assert receiver.tallies["/m"].late == 0
 
 
 def test_it_fails_as_told_and_only_as_often() -> None:

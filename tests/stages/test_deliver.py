@@ -1,6 +1,7 @@
 """Sending: same ids at each try, signed anew; free retries, 410, deletions, commits that fail (D6, D9-D14, D19)."""
 
 import asyncio
+import re
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, ClassVar
@@ -106,6 +107,7 @@ def test_a_retry_carries_the_same_ids_and_is_signed_anew():
 
     same = ("northbound-delivery", "northbound-seq", "northbound-prev", "webhook-id")
     assert [first[name] for name in same] == [second[name] for name in same] == ["dl_7_ep_1", "7", "6", "ev_7"]
+    assert first["northbound-room"] == second["northbound-room"]
     assert (first["northbound-attempt"], second["northbound-attempt"]) == ("1", "2")
     assert first["webhook-signature"] != second["webhook-signature"]
     assert post.sender.sent[0].body == post.sender.sent[1].body
@@ -119,6 +121,22 @@ def test_a_room_is_sent_in_order_and_only_after_the_one_before():
         assert post.exchange() == 1
 
     assert [names(one)["northbound-seq"] for one in post.sender.sent] == ["1", "2", "3"]
+
+
+def test_every_delivery_names_the_history_that_it_counts_in():
+    """Rooms of one name at two sources are two; tries and later events of a room say the same, and no source's id."""
+    post = Post()
+    post.add(delivery(1), delivery(2))
+    post.add(delivery(1, room="src_2//r1"))
+    post.exchange(ERROR, OK)
+    post.clock.advance(10)
+    while post.exchange():
+        pass
+    rooms = [names(one)["northbound-room"] for one in post.sender.sent]
+
+    assert len(rooms) == 4
+    assert rooms[0] == rooms[2] == rooms[3] != rooms[1]
+    assert all(re.fullmatch("[0-9a-f]{16}", room) for room in rooms)
 
 
 def test_attempts_are_recorded_with_what_was_sent_and_answered():

@@ -9,7 +9,7 @@ import structlog
 from msgspec.structs import replace
 
 from northbound.dialects.base import Dialect
-from northbound.logic.order import LaneKey, Lanes, Lease
+from northbound.logic.order import LaneKey, Lanes, Lease, history_of
 from northbound.logic.places import PLACES
 from northbound.logic.retry import failure_verdict, free_retry, held, may_have_arrived, next_step
 from northbound.logic.transform import reshaped
@@ -264,6 +264,7 @@ class Deliver:
             ("northbound-attempt", str(first.attempts + 1)),
             ("northbound-seq", str(last.seq)),
             ("northbound-prev", "" if first.prev is None else str(first.prev)),
+            ("northbound-room", history_of(first.order_key)),
         )
         if endpoint.path:
             request = request.adding(("northbound-path", str(endpoint.path)))

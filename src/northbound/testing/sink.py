@@ -70,6 +70,7 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     kinds: tuple[str, ...] = ()  # in the wire's own words
     types: tuple[str, ...] = ()
     room: str | None = None
+    history: str = ""  # which room's places `seq` and `prev` are; empty from a hub that does not say
     people: tuple[str, ...] = ()
     delivery: str = ""
     attempt: int | None = None
@@ -208,6 +209,7 @@ class Sink:
             attempt=_number(request.header("northbound-attempt")),
             seq=_number(request.header("northbound-seq")),
             prev=_number(request.header("northbound-prev")),
+            history=request.header("northbound-room") or "",
             again=bool(delivery) and delivery.partition("@")[0] in self._seen,
         )
         try:
@@ -275,10 +277,10 @@ class Sink:
         self._on_arrival(arrival)
 
     def _placed(self, arrival: Arrival) -> Arrival:
-        """Check a first arrival's place: after the room's last one, and naming exactly that as the one before."""
+        """Check a first arrival's place: after its history's last one, and naming exactly that as the one before."""
         if arrival.seq is None or arrival.error or "@" in arrival.delivery:
             return arrival
-        key = (arrival.path, arrival.room or "")
+        key = (arrival.path, arrival.history or arrival.room or "")
         last = self._places.get(key)
         if last is not None and arrival.seq < last:
             return replace(arrival, order="late")
