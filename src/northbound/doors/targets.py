@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from northbound.doors.bridge import BridgeError
+from northbound.doors.bridge import BridgeError, read_attribute
 from northbound.logic.transform import check_body
 from northbound.model.app import Body, BodyForm, Endpoint, RetryPolicy, RetryStrategy, Target
 from northbound.model.errors import InvalidInput
@@ -79,12 +79,7 @@ class ReadTarget(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_given(text: str, name: str) -> list[GivenTarget]:
     """Read a JSON array of targets; *name* is the parameter that holds it."""
-    try:
-        return msgspec.json.decode(text, type=list[GivenTarget])
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise BridgeError(
-            "JsonAttributeInvalid", f"The Json attribute is invalid: {name}: {str(error)[:200]}"
-        ) from None
+    return read_attribute(text, name, list[GivenTarget])
 
 
 def read_target(given: GivenTarget, policy: RetryPolicy) -> ReadTarget:

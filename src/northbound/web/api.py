@@ -22,7 +22,7 @@ from northbound.web.call import ANYBODY, Answer, Call, Hub
 from northbound.web.cycle import where
 from northbound.web.doors.avd import RoomLists
 from northbound.web.doors.plane import door_at_plane
-from northbound.web.doors.rpc import door_at_root
+from northbound.web.doors.rpc import ANY_METHOD, door_at_root
 from northbound.web.operations import OPERATIONS, Operation, Role
 from northbound.web.problems import MEDIA_TYPE, UNEXPECTED, problem, problem_of, refused_value
 from northbound.web.shapes.pages import Problem
@@ -44,13 +44,13 @@ def make_api(hub: Hub, *, trusted: Networks = ()) -> Starlette:
         await _tell_others(hub)
 
     routes = [
-        Route("/", door_at_root(hub, _endpoint(one, hub, trusted), tell_others), methods=["GET", "POST"], name=one.id)
+        Route("/", door_at_root(hub, _endpoint(one, hub, trusted), tell_others), methods=ANY_METHOD, name=one.id)
         if one.path == "/"
         else Route(_pattern(one.path), _endpoint(one, hub, trusted), methods=[one.method], name=one.id)
         for one in OPERATIONS
     ]
     plane = door_at_plane(hub, trusted, tell_others)
-    routes.append(Route("/openapi/{action:path}", plane, methods=["GET", "POST"], name="openapi"))
+    routes.append(Route("/openapi/{action:path}", plane, methods=ANY_METHOD, name="openapi"))
     routes += RoomLists(hub, trusted).routes()
     app = Starlette(routes=routes, exception_handlers={HTTPException: _no_route})
     app.router.redirect_slashes = False  # a redirect would be built from what the client says in Host

@@ -12,7 +12,7 @@ import msgspec
 from northbound.dialects.aliyun_cvc import SOURCE, SPELLINGS
 from northbound.dialects.base import to_ms
 from northbound.doors.bridge import STATUSES as STATUS_OF
-from northbound.doors.bridge import BridgeError, bus_arn, rule_arn, source_arn
+from northbound.doors.bridge import bus_arn, read_attribute, rule_arn, source_arn
 from northbound.doors.events import read_event_list
 from northbound.doors.rpc import LONG_VALUES
 from northbound.doors.targets import read_given
@@ -180,7 +180,7 @@ async def put_targets(caller: Caller) -> ANSWERS:
 async def delete_targets(caller: Caller) -> ANSWERS:
     """Remove targets by their ids."""
     text = caller.parameters.text("TargetIds", longest=TEXT_LONGEST)
-    return {"Data": _entries(rules.delete_targets(*_named(caller), _json(text, "TargetIds", list[str])))}
+    return {"Data": _entries(rules.delete_targets(*_named(caller), read_attribute(text, "TargetIds", list[str])))}
 
 
 async def list_targets(caller: Caller) -> ANSWERS:
@@ -337,7 +337,7 @@ def _source_named(caller: Caller) -> tuple[str, str, Webhook | None]:
         if given.given.get(name) not in (None, "", "{}"):
             raise event_sources.refuse_elsewhere(name)
     text = given.text(HTTP, longest=TEXT_LONGEST, default="")
-    webhook = _json(text, HTTP, Webhook) if text else None
+    webhook = read_attribute(text, HTTP, Webhook) if text else None
     return given.text("EventBusName"), given.text("EventSourceName"), webhook
 
 
@@ -365,15 +365,6 @@ def _paging(caller: Caller) -> tuple[int, str]:
 
 def _page(page: Listed[Any]) -> dict[str, Any]:
     return {"Total": page.total} | ({"NextToken": page.next_token} if page.next_token else {})
-
-
-def _json(text: str, name: str, kind: Any) -> Any:
-    try:
-        return msgspec.json.decode(text, type=kind)
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise BridgeError(
-            "JsonAttributeInvalid", f"The Json attribute is invalid: {name}: {str(error)[:200]}"
-        ) from None
 
 
 _RUN: Final[Mapping[str, tuple[Any, bool]]] = {  # what runs an action, and whether it changes what is set up

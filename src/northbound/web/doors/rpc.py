@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 import structlog
+from starlette.exceptions import HTTPException
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response as HttpResponse
 
@@ -29,6 +30,8 @@ from northbound.web.doors import aliyun_live, aliyun_rtc, bridge
 from northbound.web.doors.calling import Action, Caller
 from northbound.web.doors.nonces import use_nonce
 
+METHODS: Final = ("GET", "POST")
+ANY_METHOD: Final = (*METHODS, "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE")  # each is answered, most refused
 BODY_BYTES: Final = 4 * 1024 * 1024  # a batch of events, percent-encoded
 ACTIONS: Final[dict[tuple[str, str], Action]] = {
     (action.version, action.name): action for action in (*aliyun_rtc.ACTIONS, *aliyun_live.ACTIONS, *bridge.ACTIONS)
@@ -60,6 +63,8 @@ class RpcDoor:
         request_id = self._request_id()
         action, call = "unknown", None
         try:
+            if request.method not in METHODS:
+                raise RpcError("UnsupportedHTTPMethod", "This HTTP method is not supported; use GET or POST.", 405)
             call = read_call(request)
             action = call.action if call.action in NAMES else action
             response = await self._answered(request, call, request_id)
@@ -113,7 +118,10 @@ class RpcDoor:
 
     def _refusal(self, error: RpcError, request: Request, call: RpcCall | None, request_id: str) -> Response:
         host = (request.header("host") or "").partition(":")[0][:253]
-        return refusal(error, request_id, host, xml=call.wants_xml if call else wants_xml(request))
+        refused = refusal(error, request_id, host, xml=call.wants_xml if call else wants_xml(request))
+        if error.status != 405:
+            return refused
+        return msgspec.structs.replace(refused, headers=(*refused.headers, ("allow", ", ".join(METHODS))))
 
     def _request_id(self) -> str:
         digits = self._hub.entropy.bytes(16).hex().upper()
@@ -141,6 +149,8 @@ def door_at_root(
     async def answer_at_root(request: HttpRequest) -> HttpResponse:
         heard = await heard_request(request, BODY_BYTES)
         if heard is not None and not is_call(heard):
+            if request.method not in (*METHODS, "HEAD"):
+                raise HTTPException(405, headers={"Allow": ", ".join((*METHODS, "HEAD"))})
             return await front(request)
         if heard is None:
             return written(door.too_large(_without_body(request)))

@@ -4,7 +4,7 @@ A rule is a `Subscription` on its bus over the view `aliyun_cvc`, a target an `E
 to the app that stands for the account. Everything a call asks for is done in one transaction. All raise `BridgeError`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -23,6 +23,7 @@ from northbound.doors.bridge import (
     compile_rule,
     no_bus,
     no_rule,
+    read_attribute,
     rule_id,
 )
 from northbound.doors.targets import GivenTarget, ReadTarget, identity_of, read_target, told_target
@@ -234,13 +235,7 @@ def list_targets(
 def test_pattern(event: str, pattern: str) -> bool:
     """Tell whether an event matches a pattern, both JSON in text."""
     compiled = compile_rule(pattern)
-    try:
-        content = msgspec.json.decode(event)
-    except (msgspec.DecodeError, ValueError, RecursionError):
-        content = None
-    if not isinstance(content, Mapping):
-        raise BridgeError("JsonAttributeInvalid", "The Json attribute is invalid: Event is one JSON object.")
-    return compiled.matches(content)
+    return compiled.matches(read_attribute(event, "Event", dict[str, Any]))
 
 
 # --- how it is done --------------------------------------------------------------------------------------------------
