@@ -46,7 +46,7 @@ faults: setup-dev     ## the fault table
 sabotage: setup-dev   ## each one-line patch must turn its named test red
 	@$(PY) tests/sabotage/run.py $(SABOTAGE)
 
-sdk-report: setup-dev ## the vendors' own clients against a hub that serves: each action and what became of it
+sdk-report: setup-dev ## the vendors' own clients against a hub that serves: each action and error; fails when one is bad or missing
 	@$(PY) tests/sdk/table.py $(SDK)
 
 fmt: setup-dev

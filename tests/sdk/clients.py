@@ -1,8 +1,10 @@
 """The vendors' clients, pointed at a hub as a customer would: endpoint and protocol, nothing else is changed."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
+import pytest
 from alibabacloud_eventbridge20200401.client import Client as EventBridgeClient
 from alibabacloud_live20161101.client import Client as LiveClient
 from alibabacloud_rtc20180111.client import Client as RtcClient
@@ -13,8 +15,7 @@ from darabonba.exceptions import DaraException
 
 from sdk.customer import Customer
 
-RTC, LIVE, LEGACY = "alibabacloud_rtc20180111", "alibabacloud_live20161101", "aliyun-python-sdk-rtc"
-EVENTBRIDGE = "alibabacloud_eventbridge20200401"
+LEGACY = "aliyun-python-sdk-rtc"
 SIGNATURES = ("V1", "V3")
 _ALGORITHM = {"V1": {"signature_algorithm": "v2"}, "V3": {}}  # the modern clients' name for V1 is v2
 
@@ -58,4 +59,26 @@ def code_of(error: BaseException) -> str:
     if isinstance(error, ServerException):
         return error.get_error_code()
     assert isinstance(error, DaraException), error
+    return error.code
+
+
+NOBODY = "LTAInobodyatall"
+STATUSES = {
+    "InvalidAccessKeyId.NotFound": 404,
+    "InvalidApi.NotFound": 404,
+    "ResourceNotExist": 404,
+}
+
+
+def refused_by(call: Callable[[], Any]) -> str:
+    """Return the code of a refusal that has the documented shape and status."""
+    with pytest.raises(DaraException) as caught:
+        call()
+    error = caught.value
+    is_bridge = error.data.pop("Success", None) is False
+    assert error.status_code == STATUSES.get(error.code, 409 if is_bridge and error.status_code == 409 else 400)
+    assert set(error.data) == {"RequestId", "HostId", "Code", "Message", "statusCode"}
+    assert error.data["HostId"] == "127.0.0.1"
+    assert len(error.data["RequestId"]) == 36
+    assert "Traceback" not in str(error.data)
     return error.code

@@ -1,13 +1,17 @@
 """A hub that serves, customers who call it with the vendors' own clients, and the table of what became of each call."""
 
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from darabonba.core import DaraCore
 
 from e2e.hub import Hub
 from e2e.receiver import Receiver
+from sdk import plane_client
 from sdk.customer import NUMBERS, Customer, made
+from sdk.driver import Driver
 from sdk.table import Record, recorded
 
 
@@ -31,6 +35,20 @@ def _connections_closed() -> Iterator[None]:
     for session in DaraCore._sessions.values():
         session.close()
     DaraCore._sessions.clear()
+
+
+@pytest.fixture(scope="session")
+def driver() -> Iterator[Driver]:
+    """The data plane's client."""
+    with Driver(plane_client.interpreter(), plane_client.PROGRAM) as driver:
+        yield driver
+
+
+@pytest.fixture(scope="session")
+def late_clients() -> Iterator[Driver]:
+    """The RPC clients where the clock is wrong."""
+    with Driver(Path(sys.executable), "rpc_driver.py") as driver:
+        yield driver
 
 
 @pytest.fixture(scope="session")

@@ -6,23 +6,21 @@ content of the lock file, whoever runs the tests.
 
 import fcntl
 import hashlib
-import json
-import os
 import shutil
 import subprocess
 import sys
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
+from sdk.asked import PLANE, SIGNATURES
 from sdk.customer import Customer
+from sdk.driver import Driver
 
-NAME = "alibabacloud_eventbridge"
-SIGNATURE = "HMAC-SHA1"
+(SIGNATURE,) = SIGNATURES[PLANE]
 ROOT = Path(__file__).parents[2]
 LOCK = ROOT / "requirements" / "sdk-eventbridge.txt"
-DRIVER = Path(__file__).with_name("plane_driver.py")
+PROGRAM = "plane_driver.py"
 
 
 def interpreter() -> Path:
@@ -47,40 +45,14 @@ def _run(*command: str) -> None:
     assert done.returncode == 0, f"{command[2:5]}: {done.stdout[-2000:]}{done.stderr[-4000:]}"
 
 
-class Driver:
-    """The client as a running process."""
-
-    def __init__(self) -> None:
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        self._process = subprocess.Popen(
-            [str(interpreter()), str(DRIVER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with suppress(BrokenPipeError):
-            self._process.communicate(timeout=10)
-
-    def ask(self, **words: Any) -> dict[str, Any]:
-        """Return what came of one call."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(words) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        assert line, "the client's process ended; its error is above"
-        return json.loads(line)
-
-
 class Refused(Exception):
-    """The client raised."""
+    """The client raised; `before` are the calls of the same that were answered."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, before: int) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
+        self.before = before
 
 
 @dataclass(frozen=True)
@@ -91,7 +63,10 @@ class Plane:
     customer: Customer
 
     def call(self, name: str, model: str, how: dict[str, Any] | None = None, **given: Any) -> dict[str, Any]:
-        """Return an action's answer; raise `Refused`. *how* may hold `date`, `nonce`, and settings of the client."""
+        """Return an action's answer; raise `Refused`.
+
+        *how* may hold `ahead`, seconds by which the clock is, `times` to call, and settings of the client.
+        """
         return self._asked(name, model, given, how or {})
 
     def put(self, *events: dict[str, Any], **how: Any) -> dict[str, Any]:
@@ -110,9 +85,9 @@ class Plane:
             "endpoint": self.customer.address,
             "protocol": "http",
             "region_id": "cn-hangzhou",
-        } | {key: value for key, value in how.items() if key not in {"date", "nonce"}}
-        words = {"date": how.get("date"), "nonce": how.get("nonce")}
+        } | {key: value for key, value in how.items() if key not in {"ahead", "times"}}
+        words = {"ahead": how.get("ahead", 0), "times": how.get("times", 1)}
         found = self.driver.ask(call=name, model=model, given=given, config=config, **words)
         if "answer" not in found:
-            raise Refused(found["code"], found["message"])
+            raise Refused(found["code"], found["message"], found["before"])
         return found["answer"]

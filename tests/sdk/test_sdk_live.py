@@ -13,10 +13,14 @@ from darabonba.exceptions import DaraException
 
 from e2e.receiver import Receiver
 from e2e.vendors import avd, message
+from independent_signatures import ali_rtc
 from northbound.model.app import Subscription
-from sdk.clients import LIVE, SIGNATURES, code_of, live
+from sdk.asked import LIVE, LOOP
+from sdk.clients import SIGNATURES, code_of, live
 from sdk.customer import Customer
 from sdk.table import Record
+from sdk.test_sdk_subscriptions import patched
+from sdk.test_sdk_subscriptions import subscribed as rtc_subscribed
 
 BOTH = ["ChannelEvent", "UserEvent"]
 IN_CHINA = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{3})?")
@@ -87,6 +91,39 @@ def test_a_subscription_from_its_making_to_its_end(
     with record("DeleteEventSub", sdk=LIVE, signature=signature):
         client.delete_event_sub(m.DeleteEventSubRequest(app_id=customer.app_id, subscribe_id=identity))
         assert not listed(customer, signature)
+
+
+@pytest.mark.parametrize("signature", SIGNATURES)
+def test_the_callback_arrives_signed_where_the_client_said(
+    record: Record, customer: Customer, receiver: Receiver, signature: str
+) -> None:
+    """The client subscribes, a 3T event comes in, and a check that knows nothing of ours accepts what goes out.
+
+    The family has no parameter for signing, so its callbacks are signed once the endpoint's option says so.
+    """
+    name = place()
+    with record("CreateEventSub", sdk=LIVE, signature=signature, case=LOOP):
+        identity = subscribed(customer, receiver.url(name), signature)
+        with customer.hub.control() as control:
+            (target,) = control.get(Subscription, identity)[1].targets
+        changed_options(customer, target.endpoint_id, callback_auth="signed")
+        customer.vendor("avd").tells(avd("open", "r1"), avd("join", "r1", "u1"))
+        opened, joined = receiver.wait_for(name, 2)
+
+        for one in (opened, joined):
+            stamp = one.request.header("Ali-Rtc-Timestamp") or ""
+            assert one.request.header("Ali-Rtc-Signature") == ali_rtc("127.0.0.1", stamp, customer.app_key.encode())
+        words = json.loads(joined.request.body)
+        assert (words["SubscribeId"], words["AppId"], words["ChannelId"]) == (identity, customer.app_id, "r1")
+        person = words["Contents"][0]["UserEvent"]
+        assert (person["UserId"], person["EventTag"], person["Role"]) == ("u1", "Join", 1)
+
+
+def changed_options(customer: Customer, endpoint_id: str, **changed: str) -> None:
+    """Change options of an endpoint by the API, and return when delivery knows."""
+    _, endpoint = customer.hub.api("GET", f"/api/v1/endpoints/{endpoint_id}")
+    assert patched(customer, endpoint_id, {"options": endpoint["options"] | changed}, customer.hub.admin_key) == 200
+    customer.hub.wait_seen()
 
 
 def test_callbacks_are_spelled_as_this_family_does(customer: Customer, receiver: Receiver) -> None:
@@ -187,8 +224,6 @@ def test_an_app_has_twenty_subscriptions_one_of_them_to_all_channels(
 
 
 def test_the_families_do_not_see_each_others(customer: Customer, receiver: Receiver) -> None:
-    from sdk.test_sdk_subscriptions import subscribed as rtc_subscribed
-
     other = rtc_subscribed(customer, receiver.url("aliyun_rtc"))
     with pytest.raises(DaraException) as refused:
         live(customer).delete_event_sub(m.DeleteEventSubRequest(app_id=customer.app_id, subscribe_id=other))

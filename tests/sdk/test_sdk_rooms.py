@@ -16,7 +16,8 @@ from aliyunsdkrtc.request.v20180111.DescribeRecordFilesRequest import DescribeRe
 from darabonba.exceptions import DaraException
 
 from e2e.vendors import avd, message
-from sdk.clients import LEGACY, RTC, SIGNATURES, code_of, legacy, rtc
+from sdk.asked import RTC
+from sdk.clients import LEGACY, SIGNATURES, code_of, legacy, rtc
 from sdk.customer import Customer
 from sdk.table import Record
 

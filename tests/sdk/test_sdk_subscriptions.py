@@ -18,7 +18,8 @@ from independent_signatures import ali_rtc
 from northbound.model.account import Maker
 from northbound.model.app import Subscription
 from northbound.model.wire import Request
-from sdk.clients import LEGACY, RTC, SIGNATURES, code_of, legacy, rtc
+from sdk.asked import LOOP, RTC
+from sdk.clients import LEGACY, SIGNATURES, code_of, legacy, rtc
 from sdk.customer import Customer
 from sdk.table import Record
 
@@ -127,7 +128,7 @@ def test_the_callback_arrives_signed_where_the_client_said(
 ) -> None:
     """The client subscribes, a 3T event comes in, and a check that knows nothing of ours accepts what goes out."""
     name = place()
-    with record("CreateEventSubscribe", sdk=RTC, signature=signature, case="the loop: 3T in, signed callback out"):
+    with record("CreateEventSubscribe", sdk=RTC, signature=signature, case=LOOP):
         wanted = asked(customer, receiver.url(name), need_callback_auth=True)
         identity = rtc(customer, signature).create_event_subscribe(wanted).body.subscribe_id
         customer.vendor("avd").tells(avd("open", "r1"), avd("join", "r1", "u1"))
