@@ -17,6 +17,7 @@ import msgspec
 
 from northbound.dialects.base import (
     Dialect,
+    Option,
     Options,
     error_words,
     from_seconds,
@@ -25,6 +26,7 @@ from northbound.dialects.base import (
     read_json,
     refusal,
     text,
+    vendor_retries,
     without_mark,
 )
 from northbound.model.app import Endpoint, RetryPolicy, RetryStrategy
@@ -105,6 +107,8 @@ class Janus(Dialect):
         waits=tuple(timedelta(milliseconds=wait) for wait in (100, 200, 400, 800)),
     )
     traits: ClassVar[Traits] = Traits(implicit_rooms=True, repeats=REPEATS)
+    # janus_sampleevh.c: a connection that fails is tried again, an answer ends it whatever its status.
+    options: ClassVar[tuple[Option, ...]] = (vendor_retries(default=False, sure="documented"),)
 
     def verify(self, request: Request, keys: Sequence[Key], now: datetime, options: Options) -> Proof | Needs:
         if not keys:
