@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 import pytest
 from running import run
 
+from northbound.backends.sqlite.database import open_writer
 from northbound.cli import talking
 from northbound.cli.output import shown
 from northbound.hub.demo import free_ports
@@ -306,6 +307,22 @@ def test_a_file_that_is_no_database_is_named_with_what_to_do(tmp_path: Path, nam
     assert done.exit_code == 2
     assert f"{name} cannot be used" in done.stderr
     assert ("remove it" if name == "index.db" else "northbound backup") in done.stderr
+
+
+@pytest.mark.parametrize("name", ["deliveries", "control"])
+def test_a_folder_that_a_newer_version_wrote_is_refused(tmp_path: Path, name: str) -> None:
+    """Going back takes the backup that was made before: migrations only go forward."""
+    path = tmp_path / "data" / f"{name}.db"
+    connection = open_writer(path, name)
+    connection.execute("PRAGMA user_version=99")
+    connection.close()
+    (web, intake) = free_ports(2)
+
+    done = run("serve", "--data", str(path.parent), "--listen", f"127.0.0.1:{web}", "--intake", f"127.0.0.1:{intake}")
+
+    assert done.exit_code == 2
+    assert f"{name}.db cannot be used" in done.stderr
+    assert "run that version or newer" in done.stderr
 
 
 def test_a_folder_that_cannot_be_made_is_an_error_that_says_so(tmp_path: Path) -> None:

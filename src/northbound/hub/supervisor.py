@@ -26,7 +26,7 @@ from northbound.hub.system import Folder
 from northbound.hub.watchdog import Watchdog
 from northbound.logic.addresses import AllowList
 from northbound.model.app import Endpoint, EndpointState
-from northbound.model.errors import ConfigError
+from northbound.model.errors import ConfigError, StoreFailed
 from northbound.web.address import read_networks
 from northbound.web.server import bind_socket, check_tls
 
@@ -207,9 +207,11 @@ Opened = TypeVar("Opened")
 
 
 def _opened(path: Path, open_: Callable[[], Opened]) -> Opened:
-    """Open a database; raise `ConfigError` with what to do when the file is no database or cannot be written."""
+    """Open a database; raise `ConfigError` with what to do when it is none, cannot be written, or is too new for us."""
     try:
         return open_()
+    except StoreFailed as error:
+        raise ConfigError(f"{path} cannot be used: {error.message}", field="data") from None
     except (apsw.Error, OSError) as error:
         advice = (
             "remove it, it is made again at start"
