@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from northbound.backends.memory import MemoryHistory, MemoryLog
 from northbound.backends.sqlite import history as sqlite_history
 from northbound.backends.sqlite import views
+from northbound.backends.sqlite.database import PAGE
 from northbound.backends.sqlite.history import SqliteHistory
 from northbound.backends.sqlite.log import SqliteLog
 from northbound.backends.sqlite.reader import SqliteLogReader
@@ -447,3 +448,38 @@ def test_an_entry_that_breaks_the_search_is_passed_and_costs_nobody_else(tmp_pat
     assert index.verify() == Verified(entries=5)
     if storage is SqliteHistory:
         history.close()
+
+
+def tear(path: Path) -> None:
+    """Overwrite the later half of the pages, as a disk that goes bad."""
+    with closing(apsw.Connection(str(path))) as database:
+        database.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    pages = path.stat().st_size // PAGE
+    with path.open("r+b") as file:
+        file.seek(pages // 2 * PAGE)
+        file.write(b"\xa5" * PAGE * (pages - pages // 2))
+
+
+@pytest.mark.parametrize("found_by", ["search", "batch", "start"])
+def test_a_damaged_search_is_set_aside_and_made_anew_from_the_log(tmp_path: Path, log: MemoryLog, found_by: str):
+    """Whoever finds it first: old and new events are found, the damaged file is kept to be looked at."""
+    path = tmp_path / "index.db"
+    with closing(SqliteHistory(path, log.head)) as history:
+        fill(log, history, 400)
+    tear(path)
+    if found_by == "start":
+        path.write_bytes(b"no database any more" * 1_000)
+    with closing(SqliteHistory(path, log.head)) as history:
+        index = Index(log, history)
+        if found_by == "search":
+            with pytest.raises(StoreFailed, match="try again shortly"):
+                history.search(HistoryQuery(room_id="room3", limit=400))
+        append(log, [event("room3", "new")])
+
+        while asyncio.run(index.step(100)):
+            continue
+
+        found = history.search(HistoryQuery(room_id="room3", limit=400))
+        assert [hit.offset for hit in found] == [400, *range(353, 0, -50)]
+        assert (history.lag(), history.renewed, history.damage()) == (0, 1, None)
+    assert (tmp_path / "index.db.damaged").exists()

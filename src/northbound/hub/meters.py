@@ -1,13 +1,17 @@
 """Counts of stages as Prometheus metrics: plain numbers while they work, metrics when somebody asks."""
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from northbound.backends.sqlite.history import SqliteHistory
+from northbound.model.errors import HubError
 from northbound.stages.alarms import Alarms
 from northbound.stages.follow import FOLD, ROUTE, Follow
 from northbound.stages.health import Heads
+from northbound.stages.index import Index
 
 
 class AlarmMeter:
@@ -60,6 +64,27 @@ class LagMeter:
         for part in (FOLD, ROUTE):
             family.add_metric([part], self._follow.set_aside[part])
         yield family
+
+
+class IndexMeter:
+    """How far the search is behind the log, how often it was made anew, and what it could not take."""
+
+    def __init__(self, history: SqliteHistory, index: Index) -> None:
+        self._history = history
+        self._index = index
+
+    def collect(self) -> Iterator[Metric]:
+        """Say the counts as metrics."""
+        with contextlib.suppress(HubError):  # the log is not readable now
+            yield GaugeMetricFamily(
+                "northbound_index_lag", "Entries of the log not searchable yet", value=self._history.lag()
+            )
+        yield CounterMetricFamily(
+            "northbound_index_renewed", "Damaged search files set aside and made anew", value=self._history.renewed
+        )
+        yield CounterMetricFamily(
+            "northbound_index_passed", "Entries that could not be made searchable", value=self._index.unsearchable
+        )
 
 
 class HeadMeter:

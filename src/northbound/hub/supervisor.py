@@ -19,6 +19,7 @@ import structlog
 
 from northbound.backends.sqlite.control import ApiKey, SqliteControl
 from northbound.backends.sqlite.database import open_writer
+from northbound.backends.sqlite.history import DAMAGED, open_index
 from northbound.config import Config, split_address
 from northbound.hub.keys import ensure_certificate, write_private
 from northbound.hub.process import CONFIG_VARIABLE, DUMP, PARENT_VARIABLE
@@ -188,10 +189,13 @@ def prepare(config: Config) -> None:
     for path, schema in (
         (folder.events, "events"),
         (folder.deliveries, "deliveries"),
-        (folder.index, "index"),
         (folder.nonces, "nonces"),
     ):
         _opened(path, lambda path=path, schema=schema: open_writer(path, schema)).close()
+    index, was_damaged = _opened(folder.index, lambda: open_index(folder.index))
+    index.close()
+    if was_damaged:
+        log.error("index.damaged", file=f"{folder.index.name}{DAMAGED}")
     control = _opened(folder.control, lambda: SqliteControl(folder.control))
     with contextlib.closing(control):
         ensure_certificate(control)

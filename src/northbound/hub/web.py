@@ -17,6 +17,7 @@ from northbound.backends.sqlite.views import SqliteDeliveryReader, SqliteLogView
 from northbound.config import Config, split_address
 from northbound.doors.avd_master import source_id_of, warning
 from northbound.hub.channel import Channel, serve_channel
+from northbound.hub.meters import IndexMeter
 from northbound.hub.process import run_process
 from northbound.hub.side_tasks import SideTasks
 from northbound.hub.system import Doorbell, Folder, SystemClock, SystemEntropy
@@ -186,7 +187,9 @@ async def main(config: Config, folder: Folder) -> None:
 
     channel = await serve_channel(folder, "web", answer)
     serving = asyncio.ensure_future(server.serve())
-    indexing = asyncio.ensure_future(Index(web.log, web.history).run(bell))
+    index = Index(web.log, web.history)
+    web.meters.registry.register(IndexMeter(web.history, index))
+    indexing = asyncio.ensure_future(index.run(bell))
     side = SideTasks("web")
     web.meters.registry.register(side)
     checking = asyncio.ensure_future(side.keep("port_check", web.ports.run))

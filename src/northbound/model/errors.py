@@ -16,6 +16,7 @@ HubError
 ├── TooManyTries        too many unknown keys from one address        code "too_many_tries"
 ├── Overloaded          bounded work is full, try again               code "overloaded"
 ├── StoreFailed         the database did not take it; nothing acked   code "store_failed"
+│   └── StoreDamaged    its file does not hold together any more      code "store_failed"
 ├── PollFailed          a vendor's own list could not be had whole    code "poll_failed"
 ├── BlockedAddress      the target is not one we may connect to       code "blocked_address"
 ├── HealthTestFailed    a receiver did not answer its test as it must code "health_test_failed"
@@ -130,6 +131,10 @@ class StoreFailed(HubError):
     """The database refused or failed the write; nothing may be acknowledged."""
 
     code = "store_failed"
+
+
+class StoreDamaged(StoreFailed):
+    """The database's file does not hold together any more."""
 
 
 class PollFailed(HubError):

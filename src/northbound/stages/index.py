@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 import structlog
 
-from northbound.model.errors import HubError
+from northbound.model.errors import HubError, StoreDamaged
 from northbound.model.log import Logged
 from northbound.ports import LogReader, Wake
 
@@ -32,6 +32,15 @@ class HistoryStore(Protocol):
 
     def skip(self, *, after: int, until: int) -> bool:
         """Move the cursor from *after* to *until*, between which all is erased; False when it is elsewhere by now."""
+        ...
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether somebody found the storage damaged."""
+        ...
+
+    def renew(self) -> None:
+        """Set a damaged storage aside and begin a new one."""
         ...
 
     def clear(self) -> None:
@@ -78,7 +87,7 @@ class Index:
                 if not started:
                     await asyncio.to_thread(self._start)
                     started = True
-                count = await asyncio.to_thread(self._batch, BATCH)
+                count = await asyncio.to_thread(self._sound_batch, BATCH)
             except HubError as error:
                 log.warning("index.stalled", code=error.code, reason=error.message)
                 await asyncio.sleep(STALLED.total_seconds())
@@ -93,8 +102,11 @@ class Index:
                 await asyncio.sleep(GATHER.total_seconds())
 
     async def step(self, limit: int) -> int:
-        """Make up to *limit* entries searchable; return how many were read, or passed because they were erased."""
-        return self._batch(limit)
+        """Make up to *limit* entries searchable; return how many were read, or passed because they were erased.
+
+        A damaged storage is set aside and made anew: the log holds all of it.
+        """
+        return self._sound_batch(limit)
 
     def lag(self, now: datetime) -> Lag:
         """Return how far behind history is."""
@@ -129,9 +141,26 @@ class Index:
 
     def _start(self) -> None:
         """Begin anew when history is ahead of the log: the log came back from an older backup."""
-        if self._history.cursor() > self._reader.head():
-            log.warning("index.ahead_of_log")
+        if self._history.cursor() <= self._reader.head():
+            return
+        log.warning("index.ahead_of_log")
+        try:
             self._history.clear()
+        except StoreDamaged:
+            self._renew()
+
+    def _sound_batch(self, limit: int) -> int:
+        if self._history.is_damaged:
+            self._renew()
+        try:
+            return self._batch(limit)
+        except StoreDamaged:
+            self._renew()
+        return self._batch(limit)
+
+    def _renew(self) -> None:
+        log.error("index.damaged", cursor=self._history.cursor(), head=self._reader.head())
+        self._history.renew()
 
     def _add(self, entries: Sequence[Logged], after: int) -> None:
         """Make *entries* searchable; one that our code fails on is passed, and costs nobody else the search."""

@@ -17,6 +17,7 @@ class MemoryHistory:
     def __init__(self, head: Callable[[], int] = lambda: -1) -> None:
         self._head = head
         self._cursor = -1
+        self.is_damaged = False
         self._kept: list[tuple[int, HistoryHit, list[str]]] = []
 
     def cursor(self) -> int:
@@ -41,6 +42,10 @@ class MemoryHistory:
             return False
         self._cursor = until
         return True
+
+    def renew(self) -> None:
+        """Begin anew."""
+        self.clear()
 
     def clear(self) -> None:
         """Forget everything, to be indexed from the beginning."""

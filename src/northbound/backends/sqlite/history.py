@@ -16,7 +16,7 @@ from northbound.backends.sqlite.database import BUSY_MS, migrations, open_writer
 from northbound.backends.sqlite.reader import from_micros, micros
 from northbound.backends.sqlite.views import TimedReads
 from northbound.logic.search import Phrase, event_id_in, exact, hit_of, phrases, words_of
-from northbound.model.errors import StoreFailed
+from northbound.model.errors import StoreDamaged, StoreFailed
 from northbound.model.history import HistoryHit, HistoryQuery, Summary
 from northbound.model.log import Logged, Origin
 
@@ -25,6 +25,7 @@ BLOCK_BITS = 12  # offsets of one block of `spans`
 SOURCES_APART = 16  # sources that are searched one by one, each by its index
 CHECKPOINT_PAGES = 4_000  # 16 MiB: few, larger checkpoints; no ack waits for this file
 OFFSET_END = 1 << 62
+DAMAGED = ".damaged"  # ending of a file that was set aside
 
 _ENCODE = msgspec.json.Encoder().encode
 _SUMMARY = msgspec.json.Decoder(Summary).decode
@@ -50,7 +51,9 @@ class SqliteHistory:
     def __init__(self, path: Path, head: Callable[[], int] = lambda: -1) -> None:
         self._path = path
         self._head = head
-        self._db = _open(path)
+        self._db, is_new = open_index(path)
+        self.is_damaged = False  # a search or a batch found it so
+        self.renewed = int(is_new)  # how often a damaged file was set aside, since the start
         self._lock = threading.Lock()  # batches come from worker threads, one after the other
         self._reads = TimedReads(path)
         self._cursor = self._stored_cursor()
@@ -68,6 +71,19 @@ class SqliteHistory:
     def skip(self, *, after: int, until: int) -> bool:
         """Move the cursor from *after* to *until*; False when it is elsewhere meanwhile."""
         return self._move(after, until, lambda: None)
+
+    def renew(self) -> None:
+        """Set the file aside and begin a new one; searches that are under way end on the old one."""
+        with self._lock, _failing():
+            self._reads.close()
+            with contextlib.suppress(apsw.Error):
+                self._db.close()
+            _set_aside(self._path)
+            self._db, _ = open_index(self._path)
+            self._reads = TimedReads(self._path)
+            self._cursor = self._stored_cursor()
+            self.is_damaged = False
+            self.renewed += 1
 
     def clear(self) -> None:
         """Forget everything, to be indexed from the beginning."""
@@ -121,8 +137,7 @@ class SqliteHistory:
     # --- inside ---------------------------------------------------------------------------------
 
     def _stored_cursor(self) -> int:
-        row: Any = self._db.execute(query("history.cursor")).fetchone()
-        return -1 if row is None else row[0]
+        return _cursor_in(self._db)
 
     def _move(self, after: int, until: int, write: Callable[[], None]) -> bool:
         """Write and move the cursor in one transaction, unless another process moved it (a rebuild)."""
@@ -155,6 +170,13 @@ class SqliteHistory:
         self._db.executemany(query("history.widen"), [(block, *times) for block, times in spans.items()])
 
     def _find(self, wanted: HistoryQuery, *, after: int, newest_first: bool) -> list[HistoryHit]:
+        try:
+            return self._found(wanted, after=after, newest_first=newest_first)
+        except StoreDamaged:
+            self.is_damaged = True
+            raise StoreFailed("the search is damaged and is made anew from the log; try again shortly") from None
+
+    def _found(self, wanted: HistoryQuery, *, after: int, newest_first: bool) -> list[HistoryHit]:
         asked = _asked(wanted)
         said = phrases(wanted.text or "")
         if asked is None or (wanted.text is not None and wanted.text.strip() and not said):
@@ -203,17 +225,40 @@ class SqliteHistory:
             return []
 
 
-def _open(path: Path) -> apsw.Connection:
-    """Open index.db; one that is no database any more is begun anew, since the log holds all of it."""
+def open_index(path: Path) -> tuple[apsw.Connection, bool]:
+    """Open index.db for its writer, and tell whether a damaged one was set aside: the log holds all of it."""
     try:
-        connection = open_writer(path, "index")
+        return _opened(path), False
     except (apsw.NotADBError, apsw.CorruptError):
-        for ending in ("", "-wal", "-shm"):
-            Path(f"{path}{ending}").unlink(missing_ok=True)
-        connection = open_writer(path, "index")
-    connection.execute("PRAGMA synchronous=NORMAL")  # what a power cut takes back is indexed again
-    connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
+        _set_aside(path)
+        return _opened(path), True
+
+
+def _opened(path: Path) -> apsw.Connection:
+    connection = open_writer(path, "index")
+    try:
+        _cursor_in(connection)
+        connection.execute("PRAGMA synchronous=NORMAL")  # what a power cut takes back is indexed again
+        connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
+    except BaseException:
+        connection.close()
+        raise
     return connection
+
+
+def _cursor_in(connection: apsw.Connection) -> int:
+    row: Any = connection.execute(query("history.cursor")).fetchone()
+    return -1 if row is None else row[0]
+
+
+def _set_aside(path: Path) -> None:
+    """Rename a damaged file, in place of the one before: a disk that goes bad must not be filled as well."""
+    for ending in ("", "-wal"):
+        aside = Path(f"{path}{DAMAGED}{ending}")
+        aside.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            Path(f"{path}{ending}").rename(aside)
+    Path(f"{path}-shm").unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -221,8 +266,8 @@ def _failing() -> Generator[None]:
     """Say what the database refused in our own words."""
     try:
         yield
-    except (apsw.CorruptError, apsw.NotADBError):
-        raise StoreFailed("index.db is damaged; stop the hub and remove it, it is made again at start") from None
+    except (apsw.CorruptError, apsw.NotADBError) as error:
+        raise StoreDamaged(f"index.db is damaged: {type(error).__name__}") from None
     except apsw.Error as error:
         raise StoreFailed(f"index.db did not take it: {type(error).__name__}: {error}") from None
 

@@ -15,7 +15,7 @@ from northbound.backends.sqlite.database import open_reader, query
 from northbound.backends.sqlite.reader import from_micros, logged_of, micros, receipt_of
 from northbound.backends.sqlite.rows import delivery_of, stop_of
 from northbound.model.delivery import Delivery, Exchange, Failure, FailureKind, Stop
-from northbound.model.errors import Overloaded, StoreFailed
+from northbound.model.errors import Overloaded, StoreDamaged, StoreFailed
 from northbound.model.figures import Backlog, LossCount
 from northbound.model.history import SessionFilter
 from northbound.model.log import Logged, Origin, Receipt
@@ -99,6 +99,8 @@ class TimedReads:
             yield connection
         except apsw.InterruptError:
             raise Overloaded(f"the read took over {READ_SECONDS:g} s; ask for less, by endpoint or time") from None
+        except (apsw.CorruptError, apsw.NotADBError) as error:
+            raise StoreDamaged(f"{self._path.name} is damaged: {type(error).__name__}") from None
         except apsw.Error as error:
             raise StoreFailed(f"{self._path.name} cannot be read: {type(error).__name__}; try again") from None
         finally:
