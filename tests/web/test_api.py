@@ -322,6 +322,49 @@ def test_two_editors_do_not_overwrite_each_other(site: Site):
     assert site.call("GET", target).json["name"] == "b"
 
 
+def test_every_post_heeds_an_idempotency_key(site: Site):
+    """What is made under no id of the key's: nothing is done twice, the answer is the first's without its secret."""
+    account = site.made("accounts", {"name": "mine"})
+    app = site.made("apps", {"name": "a"})
+    endpoint = site.made("endpoints", {"app_id": app["id"], "url": "https://a.test/x", "dialect": "standard"})
+    calls: list[tuple[str, Any, Any, str]] = [
+        ("accounts", {"name": "c"}, {"name": "d"}, "access_key_secret"),
+        (f"accounts/{account['id']}/access-keys", None, None, "access_key_secret"),
+        (f"endpoints/{endpoint['id']}/rotate", {"overlap_seconds": 60}, {"overlap_seconds": 61}, "keys"),
+        ("certificates", {"valid_days": 40}, {"valid_days": 41}, ""),
+    ]
+    for path, body, other, secret in calls:
+        first = site.call("POST", path, body, idempotency_key="once")
+        done = len(site.call("GET", "audit?limit=500").json["items"])
+        again = site.call("POST", path, body, idempotency_key="once")
+        apart = site.call("POST", path, body, idempotency_key="twice")
+
+        assert first.status == again.status == apart.status, (path, again.json)
+        told = [{name: value for name, value in one.json.items() if name != secret} for one in (first, again)]
+        assert told[0] == told[1], path
+        assert secret == "" or first.json[secret] != again.json.get(secret), path
+        assert "whsec_" not in json.dumps(again.json)
+        if other is not None:
+            refused = site.call("POST", path, other, idempotency_key="once")
+            assert (refused.status, refused.json["field"]) == (409, "Idempotency-Key")
+        entries = site.call("GET", "audit?limit=500").json["items"]
+        made = [one["what"] for one in entries[: len(entries) - done]]
+        assert len(made) == len(set(made)), f"{path}: once more by the other key, and no more"
+
+
+def test_what_was_made_once_and_deleted_is_not_made_anew_by_a_late_repeat(site: Site):
+    account = site.made("accounts", {"name": "mine"})
+    path = f"accounts/{account['id']}/access-keys"
+    first = site.call("POST", path, idempotency_key="once").json["access_key_id"]
+    site.call("DELETE", f"{path}/{first}")
+
+    again = site.call("POST", path, idempotency_key="once")
+
+    assert (again.status, again.json["field"]) == (409, "Idempotency-Key")
+    assert "deleted meanwhile" in again.json["detail"]
+    assert len(site.call("GET", path).json["items"]) == 1
+
+
 def test_a_repeated_create_creates_once(site: Site):
     """Idempotency-Key: the same answer again, another body refused, another caller apart."""
     first = site.made("apps", {"name": "a"}, idempotency_key="k-1")
@@ -333,13 +376,15 @@ def test_a_repeated_create_creates_once(site: Site):
     tests = [
         site.call("POST", f"endpoints/{made[0]['id']}/test", idempotency_key="k-1").json["command_id"] for _ in range(2)
     ]
-    keys = [site.call("POST", "keys", {"name": "k"}, idempotency_key="k-1").status for _ in range(2)]
+    keys = [site.call("POST", "keys", {"name": "k"}, idempotency_key="k-1") for _ in range(2)]
 
     assert first == again
     assert (other.status, other.json["field"]) == (409, "Idempotency-Key")
     assert made[0] == made[1]
     assert tests[0] == tests[1]
-    assert keys == [201, 409]
+    assert [one.status for one in keys] == [201, 201]
+    assert keys[0].json["id"] == keys[1].json["id"]
+    assert ["secret" in one.json for one in keys] == [True, False]
     assert len(site.call("GET", "apps").json["items"]) == 1
     assert site.call("POST", "apps", {"name": "a"}, idempotency_key="k" * 201).status == 422
 

@@ -16,7 +16,16 @@ from starlette.routing import Route
 
 from northbound.dialects.base import read_json
 from northbound.model.app import ApiKey
-from northbound.model.errors import DecodeError, Forbidden, HubError, InvalidInput, Overloaded, TooLarge
+from northbound.model.errors import (
+    Conflict,
+    DecodeError,
+    Forbidden,
+    HubError,
+    InvalidInput,
+    NotFound,
+    Overloaded,
+    TooLarge,
+)
 from northbound.web.address import Networks, client_address
 from northbound.web.call import ANYBODY, Answer, Call, Hub
 from northbound.web.cycle import where
@@ -84,7 +93,7 @@ async def _answered(operation: Operation, hub: Hub, request: Request, address: s
     try:
         key = _caller(operation, hub, request, address)
         call = await _read_call(operation, hub, request, key)
-        answer = await operation.run(call)
+        answer = await _again(operation, call) or await operation.run(call)
         if operation.changes:
             await _tell_others(hub)
         return _response(operation, answer)
@@ -96,6 +105,18 @@ async def _answered(operation: Operation, hub: Hub, request: Request, address: s
         log.error("api.failed", operation=operation.id, error=type(error).__name__, at=where(error))  # noqa: TRY400
         status, title = UNEXPECTED
         return _refusal(problem(status, title, "this is our fault; the log says where", "internal"), {})
+
+
+async def _again(operation: Operation, call: Call[Any, Any]) -> Answer | None:
+    """Answer what an Idempotency-Key did before, None when it is to be done."""
+    done = None if operation.again is None else call.done_before()
+    if operation.again is None or done is None:
+        return None
+    try:
+        return await operation.again(call, done)
+    except NotFound:
+        gone = "what this Idempotency-Key made was deleted meanwhile; choose a new one to make another"
+        raise Conflict(gone, field="Idempotency-Key") from None
 
 
 def _caller(operation: Operation, hub: Hub, request: Request, address: str) -> ApiKey:

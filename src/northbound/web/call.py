@@ -2,19 +2,20 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Generic, NoReturn, ParamSpec, TypeVar
 
 from northbound.config import Config
-from northbound.model.account import AccessKey, Account, Bus
+from northbound.model.account import AccessKey, Account, Bus, Once
 from northbound.model.app import ApiKey, App, Endpoint, Source, Subscription
 from northbound.model.call_app import CallApp
 from northbound.model.certificate import Certificate
 from northbound.model.errors import Conflict, InvalidInput, NotFound, Stale, Unconditional
 from northbound.model.event import Port
 from northbound.model.notices import NoticeSettings
-from northbound.model.registry import Kind, Object
+from northbound.model.registry import Drop, Kind, Object, Put
 from northbound.model.server import Incident, Server
 from northbound.model.wire import Key
 from northbound.ports import (
@@ -56,6 +57,8 @@ KINDS = {
     Certificate: "certificate",
 }
 PAGE = 500  # objects in one read of the registry
+ONCE_KEPT = timedelta(days=1)  # how long it is known what an Idempotency-Key did, where the id does not tell
+OTHER_BODY = "this Idempotency-Key was used with another body; choose a new one"
 STREAMS = 64  # open event streams, all callers together
 ANYBODY = ApiKey(id="", role="anybody", app_id="", name="")  # who calls what needs no key; sees no app
 
@@ -216,6 +219,31 @@ class Call(Generic[Query, Body]):
             return f"{prefix}_{self.hub.entropy.bytes(12).hex()}"
         return self._stem(prefix) + self.fingerprint[:8]
 
+    def change(self, puts: Sequence[Put], drops: Sequence[Drop] = (), *, noting: dict[str, str]) -> None:
+        """Change objects in the caller's name, *noting* in the same transaction what an Idempotency-Key did."""
+        once = None
+        if self.once_key is not None:
+            if self.done_before() is not None:
+                raise Conflict("this Idempotency-Key was in use until now; send the call again to have its answer")
+            once = Once(
+                account_id=self.key.id,
+                action=self.operation,
+                token=self.once_key,
+                fingerprint=self.fingerprint,
+                answer=noting,
+            )
+        self.hub.objects.change(puts, drops, who=self.who, now=self.hub.clock.now(), once=once)
+
+    def done_before(self) -> dict[str, str] | None:
+        """Return what an earlier call with this Idempotency-Key noted; raise `Conflict` if that had another body."""
+        if self.once_key is None:
+            return None
+        since = self.hub.clock.now() - ONCE_KEPT
+        once = self.hub.objects.once(self.key.id, self.operation, self.once_key, since)
+        if once is not None and once.fingerprint != self.fingerprint:
+            raise Conflict(OTHER_BODY, field="Idempotency-Key")
+        return None if once is None else once.answer
+
     def made_before(self, kind: type[Kind], prefix: str) -> tuple[int, Kind] | None:
         """Return what an earlier call with this Idempotency-Key made; raise `Conflict` if that had another body."""
         if self.once_key is None:
@@ -230,7 +258,7 @@ class Call(Generic[Query, Body]):
     def check_same(self, identity: str, prefix: str) -> None:
         """Refuse an Idempotency-Key that was used for another body."""
         if identity != self._stem(prefix) + self.fingerprint[:8]:
-            raise Conflict("this Idempotency-Key was used with another body; choose a new one", field="Idempotency-Key")
+            raise Conflict(OTHER_BODY, field="Idempotency-Key")
 
     def stem(self, prefix: str) -> str | None:
         """Return what ids made with this Idempotency-Key begin with, None without one."""

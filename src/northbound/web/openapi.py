@@ -92,7 +92,7 @@ def _query_parameters(operation: Operation, components: dict[str, Any]) -> list[
 def _headers(operation: Operation) -> list[dict[str, Any]]:
     text = {"type": "string"}
     found: list[dict[str, Any]] = []
-    if operation.id.startswith("create_") or operation.id == "test_endpoint":
+    if operation.method == "POST":
         found.append({"name": "Idempotency-Key", "in": "header", "required": False, "schema": text})
     if operation.method in {"PUT", "PATCH", "DELETE"} and operation.id != "delete_key":
         found.append({"name": "If-Match", "in": "header", "required": operation.is_conditional, "schema": text})

@@ -60,6 +60,8 @@ class Operation:
 
     `errors` are the codes beside those every call can have (`openapi.ALWAYS`). `media_type` is set where the answer
     is not the JSON of `answer`. `changes` tells the other processes to look at the registry again.
+    `again` answers a repeat by what the first call noted under its Idempotency-Key, without secrets; it stands where
+    the id of what is made does not follow from that key (`Call.made_before`), and raises `NotFound` when that is gone.
     """
 
     id: str
@@ -77,6 +79,7 @@ class Operation:
     media_type: str | None = None
     changes: bool = False
     is_conditional: bool = False  # needs If-Match
+    again: Callable[[Call[Any, Any], dict[str, str]], Awaitable[Answer]] | None = None
 
     @property
     def tag(self) -> str:
@@ -182,14 +185,15 @@ _ACCOUNTS = (
          query=Paging),
     _post("create_account", "/accounts", accounts.create, c.NewAccount, c.AccountShown,
           "Create an account; its AccessKey pair is shown once", "新建账号；AccessKey 仅显示一次", status=201,
-          changes=True),
+          changes=True, again=accounts.created),
     _get("get_account", "/accounts/{id}", accounts.shown, c.AccountShown, "Show an account", "查看账号"),
     _patch("change_account", "/accounts/{id}", accounts.change, c.AccountChange, c.AccountShown,
            "Change an account", "修改账号"),
     _get("list_access_keys", "/accounts/{id}/access-keys", accounts.keys, Page[c.AccessKeyShown],
          "List an account's access keys", "列出账号的 AccessKey"),
     _post("create_access_key", "/accounts/{id}/access-keys", accounts.create_key, None, c.AccessKeyShown,
-          "Make an AccessKey pair, shown once", "新建 AccessKey，仅显示一次", status=201),
+          "Make an AccessKey pair, shown once", "新建 AccessKey，仅显示一次", status=201,
+          again=accounts.key_created),
     _post("enable_meeting_push", "/accounts/{id}/meeting-push/enable", accounts.enable_push, None, c.AccountShown,
           "Turn meeting message push on, making the grant it needs", "开启会议消息推送，并创建所需的服务关联授权",
           errors=("grant_missing",), changes=True),
@@ -246,7 +250,8 @@ _ENDPOINTS = (
           "Send a test event on the path of all deliveries", "经由真实投递通道发送测试事件",
           status=202, errors=("blocked_address",)),
     _post("rotate_endpoint", "/endpoints/{id}/rotate", endpoints.rotate, s.Rotation, s.EndpointShown,
-          "Give an endpoint a new key, now or at a set moment", "更换端点密钥，立即或定时生效", changes=True),
+          "Give an endpoint a new key, now or at a set moment", "更换端点密钥，立即或定时生效", changes=True,
+          again=endpoints.rotated_before),
 )  # fmt: skip
 
 _SUBSCRIPTIONS = (
@@ -406,7 +411,7 @@ _REST = (
          "List the certificates of the hub's signatures", "列出本机签名所用的证书"),
     _post("rotate_certificate", "/certificates", certificates.rotate, k.NewCertificate, k.CertificateShown,
           "Make the next certificate; it signs at once or from a set moment", "更换签名证书，立即或定时生效",
-          status=201, changes=True),
+          status=201, changes=True, again=certificates.rotated),
     _delete("delete_certificate", "/certificates/{id}", certificates.remove,
             "Stop serving a certificate that is not needed any more", "停止提供不再需要的证书"),
     _open("certificate", "/certs/callback.pem", certificates.current, certificates.MEDIA_TYPE,

@@ -65,9 +65,16 @@ async def create(call: Call[Nothing, NewAccount]) -> Answer:
     bus, source = new_bus(call, account, DEFAULT_BUS)
     key = _new_key(call, account)
     made: tuple[Any, ...] = (app, account, source, bus, key)
-    hub.objects.change([Put(one=one) for one in made], (), who=call.who, now=now)
+    call.change([Put(one=one) for one in made], noting={"id": account.id, "access_key_id": key.id})
     shown = replace(show_account(1, account), access_key_id=key.id, access_key_secret=key.secret.decode())
     return Answer(content=shown, status=201, headers=(etag(1), ("location", f"/api/v1/accounts/{account.id}")))
+
+
+async def created(call: Call[Any, Any], done: dict[str, str]) -> Answer:
+    """Answer the creation of an account once more, without the secret."""
+    revision, account = call.own(Account, done["id"])
+    content = replace(show_account(revision, account), access_key_id=done["access_key_id"])
+    return Answer(content=content, status=201, headers=(etag(revision), ("location", f"/api/v1/accounts/{account.id}")))
 
 
 async def shown(call: Call[Nothing, Nothing]) -> Answer:
@@ -155,8 +162,13 @@ async def create_key(call: Call[Nothing, Nothing]) -> Answer:
     if len(call.hub.objects.find(AccessKey, app_id=account.id)) >= KEYS_MOST:
         raise Conflict(f"the account has {KEYS_MOST} access keys; delete one first")
     key = _new_key(call, account)
-    call.put(key)
+    call.change([Put(one=key)], noting={"id": key.id})
     return Answer(content=replace(_show_key(key), access_key_secret=key.secret.decode()), status=201)
+
+
+async def key_created(call: Call[Any, Any], done: dict[str, str]) -> Answer:
+    """Answer the making of an AccessKey pair once more, without the secret."""
+    return Answer(content=_show_key(call.own(AccessKey, done["id"])[1]), status=201)
 
 
 async def remove_key(call: Call[Nothing, Nothing]) -> Answer:

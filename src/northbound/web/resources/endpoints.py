@@ -14,7 +14,7 @@ from northbound.logic.addresses import AllowList, check_url
 from northbound.logic.authority import read_authorities
 from northbound.model.app import App, Endpoint, EndpointState, RetryPolicy
 from northbound.model.errors import BlockedAddress, InvalidInput
-from northbound.model.registry import Drop
+from northbound.model.registry import Drop, Put
 from northbound.model.wire import Key
 from northbound.web.call import Answer, Call, etag
 from northbound.web.resources.belonging import without
@@ -186,10 +186,17 @@ async def rotate(call: Call[Nothing, Rotation]) -> Answer:
     keys = rotated(endpoint.keys, call.body, call.hub.clock.now(), call.hub.entropy)
     check_form(keys, dialect_named(endpoint.dialect))
     endpoint = replace(endpoint, keys=keys)
-    revision = call.put(endpoint, revision)
+    call.change([Put(one=endpoint, revision=revision)], noting={"id": endpoint.id})
+    revision += 1
     shown = show_endpoint(revision, endpoint, await call.read(call.hub.figures.stopped))
     newest = show_endpoint(revision, endpoint, {}, reveal=True).keys[-1]
     return Answer(content=replace(shown, keys=[*shown.keys[:-1], newest]), headers=(etag(revision),))
+
+
+async def rotated_before(call: Call[Any, Any], done: dict[str, str]) -> Answer:
+    """Answer a rotation once more: the endpoint as it is now, without the new key's secret."""
+    revision, endpoint = call.own(Endpoint, done["id"])
+    return await _answer(call, revision, endpoint)
 
 
 async def _answer(call: Call[Any, Any], revision: int, endpoint: Endpoint, *, reveal: bool = False) -> Answer:

@@ -5,7 +5,7 @@ from typing import Any
 from northbound.model.app import Endpoint
 from northbound.model.errors import Conflict, InvalidInput
 from northbound.stages.control import REPLAY_MAX
-from northbound.web.call import Answer, Call, not_found
+from northbound.web.call import OTHER_BODY, Answer, Call, not_found
 from northbound.web.shapes.deliveries import CommandShown, ReplayAnswer, ReplayWanted
 from northbound.web.shapes.pages import Nothing
 
@@ -20,7 +20,7 @@ def enqueue(call: Call[Any, Any], body: dict[str, Any], app_id: str | None) -> s
         full = body | {"app_id": app_id, "asked": call.fingerprint}
         call.hub.commands.command(identity, full, who=call.who, now=call.hub.clock.now())
     elif known.get("asked") != call.fingerprint:
-        raise Conflict("this Idempotency-Key was used with another body; choose a new one", field="Idempotency-Key")
+        raise Conflict(OTHER_BODY, field="Idempotency-Key")
     return identity
 
 
