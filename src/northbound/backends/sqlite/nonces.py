@@ -38,6 +38,8 @@ class SqliteNonces:
         """Note a nonce, over in minute *until*; tell whether it was new."""
         if until < self._forgotten:  # the clock went back: nobody knows any more
             return False
+        if self._checkpointer.failed is not None:
+            raise StoreFailed(f"nonces.db: {self._checkpointer.failed}; restart after the disk is sound")
         with _failing():
             self._db.execute(query("nonces.add"), (nonce, until))
             if not self._db.changes():
