@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -66,6 +67,28 @@ def happens(hub: Hub, app_id: str, *events: dict[str, str]) -> None:
         form = "&".join(f"{name}={value}" for name, value in event.items())
         request = Request(method="GET", url=f"{source['intake_url']}?{form}")
         assert send(request).status == 200
+
+
+def test_the_readmes_own_hub(hub: Hub, receiver: Receiver, tmp_path: Path) -> None:
+    """What the README has a newcomer paste makes an app, and mPaaS' callbacks arrive as 3T's."""
+    text = (PAGES.parents[1] / "README.md").read_text().partition("\n## 中文\n")[0]
+    setting_up, playing = re.findall(r"^```sh\n(api=.*?|northbound trigger.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    key = tmp_path / "admin.key"
+    key.write_text(hub.admin_key)
+    block = setting_up + playing.replace("northbound trigger", "northbound trigger --json")
+    for shown, meant in (
+        ("http://127.0.0.1:7070", f"http://{hub.config.listen}"),
+        ("northbound-data/admin.key", str(key)),
+        ("http://127.0.0.1:7099/", receiver.url("avd-readme")),
+    ):
+        assert shown in block
+        block = block.replace(shown, meant)
+
+    Terminal(hub, tmp_path).run(block)
+    arrivals = receiver.wait_for("avd-readme", 2)
+
+    told = [dict(parse_qsl(one.request.body.decode())) for one in arrivals]
+    assert [(t["event"], t["room_id"], t["user_id"]) for t in told] == [("join", "r1", "u1"), ("leave", "r1", "u1")]
 
 
 def test_the_page_of_call_apps(hub: Hub, receiver: Receiver, tmp_path: Path) -> None:
