@@ -97,6 +97,72 @@ def test_every_event_type_is_in_the_glossary(kind: EventType) -> None:
     assert f"| `{kind.value}` |" in (ROOT / "docs/glossary.md").read_text()
 
 
+# --- both languages --------------------------------------------------------------------------------------------------
+
+CHINESE = ROOT / "docs" / "zh"
+IN_CHINESE = (
+    "api.md cli.md configuration.md guarantees.md metrics.md reliability.md "
+    "guides/add-a-dialect.md guides/alarms.md guides/receive-callbacks.md guides/upgrade.md"
+).split()
+FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+
+
+def headings(text: str) -> list[int]:
+    """Return the level of each heading, in order."""
+    return [len(level) for level in re.findall(r"^(#+) ", without_code(text), re.MULTILINE)]
+
+
+def tables(text: str) -> list[list[str]]:
+    """Return what each row of a table has in backticks: settings, options, headers, metrics, tests; in any order."""
+    rows = re.findall(r"^\|.*$", without_code(text), re.MULTILINE)
+    return [sorted(re.findall(r"`([^`]+)`", row)) for row in rows]
+
+
+def test_every_page_of_the_guides_and_references_is_in_both_languages() -> None:
+    """A new page comes in both; a page that goes takes its twin along."""
+    folder = ROOT / "docs"
+    single = {"glossary.md"}  # both languages on one page, as the vendors' pages are
+    english = {path.relative_to(folder) for path in [*folder.glob("*.md"), *folder.glob("guides/*.md")]}
+
+    assert sorted(IN_CHINESE) == sorted(str(path) for path in english if path.name not in single)
+    assert sorted(IN_CHINESE) == sorted(str(path.relative_to(CHINESE)) for path in CHINESE.rglob("*.md"))
+
+
+@pytest.mark.parametrize("name", IN_CHINESE)
+def test_both_languages_of_a_page_are_in_step(name: str) -> None:
+    """Who changes docs/<page> changes docs/zh/<page> too: same code, same headings, same words in each table row."""
+    english, chinese = (ROOT / "docs" / name).read_text(), (CHINESE / name).read_text()
+
+    advice = f"docs/{name} and docs/zh/{name} are one page in two languages: change both"
+    assert FENCED.findall(english) == FENCED.findall(chinese), advice
+    assert headings(english) == headings(chinese), advice
+    assert tables(english) == tables(chinese), advice
+
+
+@pytest.mark.parametrize("name", IN_CHINESE)
+def test_both_languages_of_a_page_link_to_each_other(name: str) -> None:
+    up = "../" * name.count("/")
+
+    assert f"[中文]({up}zh/{name})\n" in (ROOT / "docs" / name).read_text()
+    assert f"[English](../{up}{name})\n" in (CHINESE / name).read_text()
+
+
+@pytest.mark.parametrize("name", IN_CHINESE)
+def test_chinese_pages_have_chinese_punctuation(name: str) -> None:
+    text = re.sub(r"\]\([^)]*\)|`[^`\n]*`", "", without_code((CHINESE / name).read_text()))
+
+    assert re.findall(r".{0,9}[一-鿿][,;:?!()].{0,9}|.{0,9}[,;:?!(][一-鿿].{0,9}", text) == []
+
+
+def test_both_halves_of_the_readme_are_in_step() -> None:
+    """The Chinese half has the same commands and outputs, all but the picture, and as many rows that lead on."""
+    english, _, chinese = (ROOT / "README.md").read_text().partition("\n## 中文\n")
+
+    assert FENCED.findall(english)[1:] == FENCED.findall(chinese)
+    assert len(tables(english)) == len(tables(chinese))
+    assert english.count("\n- **") == chinese.count("\n- **")
+
+
 # --- metrics ---------------------------------------------------------------------------------------------------------
 
 SUFFIXES = {"counter": "_total", "gauge": "", "histogram": ""}
