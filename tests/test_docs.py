@@ -488,3 +488,19 @@ def test_every_document_is_linked() -> None:
     unlinked = [str(page.relative_to(ROOT)) for page in DOCUMENTS if page.name != "README.md" and page not in linked]
 
     assert unlinked == []
+
+
+def test_the_vendors_pages_use_one_set_of_variables() -> None:
+    """The first block of each "Point your client here" begins with the same lines, and no page has names of its own."""
+    names = ("aliyun_cvc", "aliyun_rtc", "anyrtc", "avd", "eventbridge", "mpaas")
+    texts = {name: (ROOT / "docs" / "vendors" / f"{name}.md").read_text() for name in names}
+    first = {name: re.search(r"^```sh\n((?:export .*\n){3})", text, re.MULTILINE) for name, text in texts.items()}
+    begun = {name: found and found[1] for name, found in first.items()}
+
+    assert len(set(begun.values())) == 1, begun
+    set_there = re.findall(r"^export (\w+)=", begun["avd"] or "", re.MULTILINE)
+    assert set_there == ["NORTHBOUND_SERVER", "NORTHBOUND_API_KEY", "CALLBACK"]
+    for name, text in texts.items():
+        assert not re.search(r"RECEIVER|CALLBACK_URL|\bHUB\b", text), name
+        read = set(re.findall(r"os\.environ(?:\.get\(|\[)\"(\w+)", text))
+        assert read <= set(set_there) | set(re.findall(r"(?:export |\) )(\w+)=", text)), name

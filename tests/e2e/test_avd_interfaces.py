@@ -5,10 +5,7 @@ import base64
 import hashlib
 import hmac
 import json
-import os
 import re
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +16,7 @@ from uuid import UUID
 import pytest
 
 from e2e.hub import Hub, free_port, send
+from e2e.pages import Terminal, blocks
 from e2e.receiver import Arrival, Receiver, wait_until
 from northbound.model.wire import Request
 
@@ -209,27 +207,14 @@ def _tell(source: dict[str, Any], **words: str) -> None:
     assert send(Request(method="GET", url=f"{source['intake_url']}?{urlencode(words)}")).status == 200
 
 
-def test_the_documented_commands_run(box: Hub, receiver: Receiver) -> None:
+def test_the_documented_commands_run(box: Hub, receiver: Receiver, tmp_path: Path) -> None:
     """docs/vendors/avd.md, "Point your client here": typed as it stands, it delivers a room's event."""
-    page = (ROOT / "docs/vendors/avd.md").read_text().partition("### Point your client here")[2]
-    (commands,) = re.findall(r"^```sh\n(.*?)^```$", page.partition("\n### ")[0], re.MULTILINE | re.DOTALL)
-    variables = {
-        "PYTHON": sys.executable,
-        "NORTHBOUND_SERVER": f"http://{box.config.listen}",
-        "NORTHBOUND_API_KEY": box.admin_key,
-        "RECEIVER": f"http://{receiver.address}/avd-documented",
-        "NO_PROXY": "127.0.0.1",
-    }
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("NORTHBOUND_")}
+    terminal = Terminal(box, tmp_path, receiver.url("avd-documented"))
 
-    typed = 'northbound() { "$PYTHON" -m northbound.cli "$@"; }\n' + commands
-    ended = subprocess.run(
-        ["sh", "-eu", "-c", typed], env=kept | variables, capture_output=True, text=True, timeout=120, check=False
-    )
+    printed = terminal.run(*blocks("avd", "### Point your client here"))
 
-    assert ended.returncode == 0, ended.stderr
-    assert '"total":0' in ended.stdout and '"code":404' in ended.stdout and "北向接口校验密钥" in ended.stdout
-    url = re.search(r"request address +(http\S+)", ended.stdout)
+    assert '"total":0' in printed and '"code":404' in printed and "北向接口校验密钥" in printed
+    url = re.search(r"request address +(http\S+)", printed)
     assert url is not None
     words = {"event": "open", "room_id": "18972290508", "trace_id": "t-9"}
     code = hmac.new(b"the box's check_code key", b"open|18972290508|t-9", "sha256").hexdigest()

@@ -1,61 +1,19 @@
 """The vendors' pages say how to point a client here: their commands are run as they stand, then an event comes in."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
 
 import independent_signatures as independent
 from e2e.hub import Hub, send
+from e2e.pages import PAGES, Terminal, blocks, values
 from e2e.receiver import Receiver, wait_until
 from northbound.model.wire import Request
 
 pytestmark = pytest.mark.e2e
-
-PAGES = Path(__file__).parents[2] / "docs" / "vendors"
-
-
-class Terminal:
-    """A shell that keeps its variables from one block of a page to the next."""
-
-    def __init__(self, hub: Hub, folder: Path, **variables: str) -> None:
-        command = folder / "northbound"
-        command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m northbound.cli "$@"\n')
-        command.chmod(0o755)
-        self._blocks: list[str] = []
-        self._environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("NORTHBOUND_")},
-            "PATH": f"{folder}:{os.environ['PATH']}",
-            "NORTHBOUND_SERVER": f"http://{hub.config.listen}",
-            "NORTHBOUND_API_KEY": hub.admin_key,
-            "NO_PROXY": "127.0.0.1",
-            **variables,
-        }
-
-    def run(self, block: str) -> list[Any]:
-        """Run *block* whole, stopping at the first failure; return the JSON values that it printed."""
-        ended = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", block],
-            env=self._environment, capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
-        assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
-        decoder, text, found = json.JSONDecoder(), ended.stdout.strip(), []
-        while text:
-            value, end = decoder.raw_decode(text)
-            found.append(value)
-            text = text[end:].strip()
-        return found
-
-
-def blocks(name: str) -> list[str]:
-    text = (PAGES / f"{name}.md").read_text().partition("Point your client here")[2]
-    return re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
 def happens(hub: Hub, app_id: str, *events: dict[str, str]) -> None:
@@ -84,7 +42,7 @@ def test_the_readmes_own_hub(hub: Hub, receiver: Receiver, tmp_path: Path) -> No
         assert shown in block
         block = block.replace(shown, meant)
 
-    Terminal(hub, tmp_path).run(block)
+    Terminal(hub, tmp_path, receiver.url("avd-readme")).run(block)
     arrivals = receiver.wait_for("avd-readme", 2)
 
     told = [dict(parse_qsl(one.request.body.decode())) for one in arrivals]
@@ -93,10 +51,9 @@ def test_the_readmes_own_hub(hub: Hub, receiver: Receiver, tmp_path: Path) -> No
 
 def test_the_page_of_call_apps(hub: Hub, receiver: Receiver, tmp_path: Path) -> None:
     """Rooms go to one URL and recordings to the other, under the call app's own bizName."""
-    (block,) = blocks("mpaas")
-    terminal = Terminal(hub, tmp_path, RECEIVER=receiver.url("mpaas-page"))
+    terminal = Terminal(hub, tmp_path, receiver.url("mpaas-page"))
 
-    made, changed, admission = terminal.run(block)
+    made, changed, admission = values(terminal.run(*blocks("mpaas")))
     happens(
         hub,
         made["app_id"],
@@ -115,9 +72,9 @@ def test_the_page_of_call_apps(hub: Hub, receiver: Receiver, tmp_path: Path) -> 
 def test_the_page_of_notice_settings(hub: Hub, receiver: Receiver, tmp_path: Path) -> None:
     """The health test comes first; then what is ticked, signed with the secret that was generated."""
     setting_up, asking = blocks("anyrtc")
-    terminal = Terminal(hub, tmp_path, RECEIVER=receiver.url("anyrtc-page"), SID="x2")
+    terminal = Terminal(hub, tmp_path, receiver.url("anyrtc-page"))
 
-    enabled, changed = terminal.run(setting_up)
+    enabled, changed = values(terminal.run(setting_up))
     happens(
         hub,
         enabled["app_id"],
@@ -128,7 +85,7 @@ def test_the_page_of_notice_settings(hub: Hub, receiver: Receiver, tmp_path: Pat
     _, revealed = hub.api("POST", f"/api/v1/notice-settings/{enabled['id']}/reveal")
     helpers = setting_up.partition("APP=")[0]
     wait_until(lambda: hub.api("GET", "/api/v1/recordings/query?sid=x2")[0] == 200, 10, "the search to catch up")
-    (standing,) = terminal.run(helpers + asking)
+    (standing,) = values(terminal.run(helpers, asking, SID="x2"))
 
     assert (enabled["state"], changed["event_types"]) == ("enabled", [31, 40, 41])
     assert json.loads(health.request.body)["payload"] == {}

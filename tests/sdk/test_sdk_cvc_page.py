@@ -1,10 +1,6 @@
 """The page of video meetings as a customer follows it: switch, rule by the official client, statistic, certificate."""
 
 import json
-import os
-import re
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,20 +10,14 @@ from alibabacloud_eventbridge20200401 import models as m
 from msgspec.structs import replace
 
 from e2e.hub import Hub
+from e2e.pages import Terminal, blocks, values
 from e2e.receiver import Arrival, Receiver, wait_until
-from e2e.test_vendor_pages import Terminal, happens
+from e2e.test_vendor_pages import happens
 from e2e.vendors import avd
 from independent_signatures import Signed, aliyun_cvc
 from northbound.model.account import Account
 from sdk.clients import eventbridge
 from sdk.customer import Customer
-
-PAGE = Path(__file__).parents[2] / "docs" / "vendors" / "aliyun_cvc.md"
-
-
-def blocks(language: str) -> list[str]:
-    part = PAGE.read_text().partition("Point your client here")[2].partition("\n## ")[0]
-    return re.findall(rf"^```{language}\n(.*?)^```$", part, re.MULTILINE | re.DOTALL)
 
 
 def words(arrival: Arrival) -> dict[str, Any]:
@@ -53,18 +43,12 @@ def backdated(hub: Hub, account_id: str, days: int) -> None:
 
 
 def test_the_page_about_video_meetings_can_be_followed(hub: Hub, receiver: Receiver, tmp_path: Path) -> None:
-    setting_up, afterwards = blocks("sh")
-    (program,) = blocks("python")
-    terminal = Terminal(hub, tmp_path)
+    setting_up, program, afterwards = blocks("aliyun_cvc")
+    terminal = Terminal(hub, tmp_path, receiver.url("aliyun_cvc-page"))
 
-    made, app, changed, pushed = terminal.run(setting_up)
-    environment = {
-        **os.environ, "ACCESS_KEY_ID": made["access_key_id"], "ACCESS_KEY_SECRET": made["access_key_secret"],
-        "CALLBACK_URL": receiver.url("aliyun_cvc-page"), "NORTHBOUND": hub.config.listen,
-    }  # fmt: skip
-    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == f"acs:eventbridge:cn-hangzhou:{made['id']}:eventbus/default/rule/ruleAliyuncvc"
+    *told, arn = terminal.run(setting_up, program).splitlines()
+    made, app, changed, pushed = values("\n".join(told))
+    assert arn == f"acs:eventbridge:cn-hangzhou:{made['id']}:eventbus/default/rule/ruleAliyuncvc"
 
     happens(hub, app["id"], avd("open", "lesson-1"), avd("join", "lesson-1", "u1"))
     opened, joined = receiver.wait_for("aliyun_cvc-page", 2)
@@ -91,8 +75,8 @@ def test_the_page_about_video_meetings_can_be_followed(hub: Hub, receiver: Recei
     steps = client.query_event_traces(trace).body.data
     assert [step.action for step in steps] == ["PutEvent", "FilterEvent", "PushEvent"]
 
-    variables = f"ACCOUNT={made['id']} DAY={day}\n"
-    shown, sent, listed, rotated = terminal.run(variables + afterwards)
+    helpers = setting_up.partition("MADE=")[0]
+    shown, sent, listed, rotated = values(terminal.run(helpers, afterwards, ACCOUNT=made["id"], DAY=day))
     again = receiver.wait_for("aliyun_cvc-page", 4)[3]
     assert (shown["differs"], shown["event_id"]) == ([], None)
     assert (sent["event_id"], sent["deliveries"]) == (words(statistic)["id"], 1)

@@ -3,9 +3,7 @@
 import hmac
 import itertools
 import json
-import os
 import re
-import subprocess
 import time
 from base64 import b64encode
 from email.utils import formatdate
@@ -17,6 +15,8 @@ from typing import Any
 import pytest
 from alibabacloud_eventbridge20200401 import models as m
 
+from e2e.hub import Hub
+from e2e.pages import Terminal, blocks
 from e2e.receiver import Receiver, wait_until
 from e2e.vendors import avd
 from sdk.asked import LOOP, PLANE
@@ -463,26 +463,20 @@ def test_what_cannot_be_delivered_lies_on_the_bus_for_it(record: Record, plane: 
 
 # --- the page --------------------------------------------------------------------------------------------------------
 
-PAGE = Path(__file__).parents[2] / "docs" / "vendors" / "eventbridge.md"
 
-
-def test_the_page_says_how_to_point_a_data_plane_client_here(
-    customer: Customer, receiver: Receiver, tmp_path: Path
-) -> None:
+def test_the_page_says_how_to_point_a_data_plane_client_here(hub: Hub, receiver: Receiver, tmp_path: Path) -> None:
     """Its program, as it stands there, in the client's own virtualenv: bus, rule, event, and the event arrives."""
-    part = PAGE.read_text().partition("## The data plane")[2].partition("\n## ")[0]
-    (program,) = re.findall(r"^```python\n(.*?)^```$", part, re.MULTILINE | re.DOTALL)
     name = f"aliyun_cvc-page{next(NUMBERS)}"
-    pair = {"access_key_id": customer.access_key_id, "access_key_secret": customer.access_key_secret}
-    (tmp_path / "acme.json").write_text(json.dumps(pair))
-    kept = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    environment = kept | {"HUB": customer.address, "CALLBACK": receiver.url(name)}
+    setting_up, (program,) = (
+        blocks("eventbridge", "## Point your client here")[0],
+        blocks("eventbridge", "## The data plane"),
+    )
+    terminal = Terminal(hub, tmp_path, receiver.url(name), python=interpreter())
 
-    command = [str(interpreter()), "-c", program]
-    ran = subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True, timeout=60)
+    trace_id = terminal.run(setting_up, program).split()[-1]
     (arrived,) = receiver.wait_for(name, 1)
 
     words = json.loads(arrived.request.body)
     assert (words["id"], words["data"], words["aliyuneventbusname"]) == ("order-1", {"amount": 120}, "orders")
-    status, trace = customer.hub.api("GET", f"/api/v1/events/{ran.stdout.strip()}/trace")
+    status, trace = hub.api("GET", f"/api/v1/events/{trace_id}/trace")
     assert (status, [one["outcome"] for one in trace["rules"]]) == (200, ["sent"])

@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Callable
@@ -18,12 +16,13 @@ from darabonba.exceptions import DaraException
 from darabonba.runtime import RuntimeOptions
 
 from e2e.hub import Hub
+from e2e.pages import Terminal, blocks
 from e2e.receiver import Receiver, wait_until
 from e2e.vendors import avd
 from independent_signatures import Signed, aliyun_cvc
 from sdk.asked import EVENTBRIDGE, LOOP
 from sdk.clients import SIGNATURES, code_of, eventbridge
-from sdk.customer import Customer, made
+from sdk.customer import Customer
 from sdk.table import Record
 
 CVC = "aliyuncvc:MeetingEvent:"
@@ -535,35 +534,14 @@ def test_an_event_that_was_put_is_found_and_traced(record: Record, customer: Cus
 
 # --- the page --------------------------------------------------------------------------------------------------------
 
-PAGE = Path(__file__).parents[2] / "docs" / "vendors" / "eventbridge.md"
 
+def test_the_page_says_how_to_point_a_client_here(hub: Hub, receiver: Receiver, tmp_path: Path) -> None:
+    """Its blocks, as they stand there: an account, an app with a source, a rule, and a meeting that arrives."""
+    name = f"aliyun_cvc-{uuid4().hex[:8]}"
 
-def test_the_page_says_how_to_point_a_client_here(
-    hub: Hub, receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its commands, as they stand there: an account, a rule, and a meeting that arrives."""
-    part = PAGE.read_text().partition("## Point your client here")[2].partition("\n## ")[0]
-    blocks = dict(re.findall(r"^```(sh|python)\n(.*?)^```$", part, re.MULTILINE | re.DOTALL))
-    name, room = f"aliyun_cvc-{uuid4().hex[:8]}", f"room-{uuid4().hex[:8]}"
-    cli = (
-        f'northbound() {{ "{sys.executable}" -m northbound.cli "$@" --data "{hub.folder.path}" --server "$SERVER"; }}\n'
-    )
-    words = {"SERVER": f"http://{hub.config.listen}", "HUB": hub.config.listen, "CALLBACK": receiver.url(name)}
-    for variable, value in words.items():
-        monkeypatch.setenv(variable, value)
+    printed = Terminal(hub, tmp_path, receiver.url(name)).run(*blocks("eventbridge", "## Point your client here"))
 
-    subprocess.run(["bash", "-ec", cli + blocks["sh"]], cwd=tmp_path, check=True, capture_output=True, timeout=60)
-    ran = subprocess.run(
-        [sys.executable, "-c", blocks["python"]], cwd=tmp_path, check=True, capture_output=True, text=True, timeout=60
-    )
-    account = json.loads((tmp_path / "acme.json").read_text())["id"]
-    source = Customer(
-        hub=hub, address="", account_id=account, access_key_id="", access_key_secret="", app_key="",
-        app_id=made(hub, "apps", {"name": "app", "account_id": account})["id"],
-    ).vendor("avd")  # fmt: skip
-    hub.wait_seen()
-    source.tells(avd("open", room))
     (arrived,) = receiver.wait_for(name, 1)
-
-    assert ran.stdout.strip() == f"acs:eventbridge:cn-hangzhou:{account}:eventbus/default/rule/meetings"
+    assert re.search(r"^acs:eventbridge:cn-hangzhou:\d{16}:eventbus/default/rule/meetings$", printed, re.MULTILINE)
+    assert json.loads(arrived.request.body)["data"]["action"] == "meeting_start"
     checked(arrived.request)
