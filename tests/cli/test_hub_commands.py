@@ -114,6 +114,18 @@ def test_replay_with_yes_does_not_ask() -> None:
     assert asked[-1]["since"] < asked[-1]["until"]
 
 
+def test_replay_that_nobody_can_confirm_says_what_to_add() -> None:
+    """From cron or a pipe that ends: it is not taken for an interruption."""
+    asked: list[Any] = []
+    with hub_beside(replays(42, asked)) as hub:
+        done = run("replay", "--failed", "--server", hub.url, "--key", "k", given="")
+
+    assert done.exit_code == 2
+    assert "send 42 deliveries again?" in done.stderr
+    assert "add --yes" in done.stderr
+    assert [one["dry_run"] for one in asked] == [True]
+
+
 def test_replay_of_nothing_is_a_no() -> None:
     with hub_beside(replays(0, [])) as hub:
         done = run("replay", "--number", "7", "--server", hub.url, "--key", "k", "--yes")

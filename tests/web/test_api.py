@@ -322,6 +322,25 @@ def test_two_editors_do_not_overwrite_each_other(site: Site):
     assert site.call("GET", target).json["name"] == "b"
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body", "told"),
+    [
+        ("POST", "keys", {"name": "k", "role": "root"}, "admin, reader, rooms"),
+        ("POST", "endpoints", {"retry": {"strategy": "never"}}, "fixed, schedule, "),
+        ("POST", "endpoints", {"keys": [{"secret": "s"}, {"kind": "x", "secret": "s"}]}, "shared, "),
+        ("GET", "deliveries?state=lost", None, "waiting, delivered, dead, dropped, cancelled"),
+    ],
+)
+def test_a_value_that_is_none_of_a_list_is_refused_with_the_list(
+    site: Site, method: str, path: str, body: Any, told: str
+):
+    refused = site.call(method, path, body)
+
+    assert refused.status == 422
+    assert f"; it is one of: {told}" in refused.json["detail"], refused.json["detail"]
+    assert refused.json["field"]
+
+
 def test_every_post_heeds_an_idempotency_key(site: Site):
     """What is made under no id of the key's: nothing is done twice, the answer is the first's without its secret."""
     account = site.made("accounts", {"name": "mine"})

@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -170,7 +171,7 @@ def replay(
     if not yes:
         if as_json:
             raise InvalidInput(f"{count} deliveries would be sent again; add --yes")
-        if not typer.confirm(f"send {count} deliveries again?"):
+        if not _confirmed(f"send {count} deliveries again?"):
             raise typer.Exit(Code.NO)
     answer = client.call("POST", "/replays", wanted | {"dry_run": False})
     outcome = _outcome(client, answer["command_id"])
@@ -180,6 +181,15 @@ def replay(
     if outcome["state"] == "failed":
         raise InvalidInput(str(done.get("message", "the hub could not replay them")))
     _said({"count": sent, "command_id": answer["command_id"], "state": outcome["state"]}, says, as_json=as_json)
+
+
+def _confirmed(question: str) -> bool:
+    try:
+        return typer.confirm(question)
+    except typer.Abort:
+        if sys.stdin.isatty():
+            raise
+        raise InvalidInput(f"{question} Nobody can answer here: add --yes") from None
 
 
 def _wanted(

@@ -182,7 +182,7 @@ def _decoded(operation: Operation, content: bytes) -> Any:
     try:
         return msgspec.json.decode(content, type=kind)
     except msgspec.ValidationError as error:
-        raise refused_value(error, "the body") from None
+        raise refused_value(error, "the body", kind) from None
     except msgspec.DecodeError:
         raise DecodeError("the body is not JSON") from None
 
@@ -198,7 +198,7 @@ def _query(operation: Operation, request: Request) -> Any:
     try:
         return msgspec.convert(given, operation.query, strict=False)
     except msgspec.ValidationError as error:
-        raise refused_value(error, "the query") from None
+        raise refused_value(error, "the query", operation.query) from None
 
 
 # --- answering -------------------------------------------------------------------------------------------------------

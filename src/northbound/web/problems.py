@@ -1,6 +1,7 @@
 """Say why a call was refused: the HTTP status of every error, as problem+json (RFC 9457)."""
 
 import re
+from typing import Any
 
 import msgspec
 
@@ -24,6 +25,7 @@ from northbound.model.errors import (
     Unauthorized,
     Unconditional,
 )
+from northbound.web.choices import choices
 from northbound.web.shapes.pages import Problem
 
 MEDIA_TYPE = "application/problem+json"
@@ -67,8 +69,8 @@ def problem_of(error: HubError) -> Problem:
     return problem(status, title, error.message, error.code, error.field)
 
 
-def refused_value(error: msgspec.ValidationError, where: str) -> InvalidInput:
-    """Return what is wrong with a body or query, naming the member."""
+def refused_value(error: msgspec.ValidationError, where: str, kind: Any) -> InvalidInput:
+    """Return what is wrong with a body or query of *kind*, naming the member and, of a list of values, all."""
     words = str(error)
     place = _PLACE.search(words)
     base = place[1] if place else ""
@@ -76,5 +78,5 @@ def refused_value(error: msgspec.ValidationError, where: str) -> InvalidInput:
     field = ".".join(part for part in (base, named[1] if named else "") if part) or None
     reason = _PLACE.sub("", words)
     if reason.startswith("Invalid enum value"):
-        reason += "; the values it takes are in /api/v1/openapi.json"
+        reason += f"; it is one of: {', '.join(choices(kind, base))}"
     return InvalidInput(f"{where}: {reason}" + (f" ({field})" if field else ""), field=field)
