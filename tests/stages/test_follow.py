@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import apsw
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -360,8 +362,6 @@ def test_what_connections_mean_is_stored_by_session_and_forgotten_with_it(tmp_pa
         return during, after
 
     def names() -> set[str]:
-        import apsw
-
         with contextlib.closing(apsw.Connection(str(tmp_path / "deliveries.db"))) as database:
             return {row[0].split("/")[0] for row in database.execute("SELECT source_id FROM memories").fetchall()}
 
@@ -463,26 +463,87 @@ class NoSuchHour(tzinfo):
         return moment.replace(tzinfo=self)
 
 
-def test_an_entry_that_cannot_be_told_moves_its_room_and_leaves_nothing_half_told():
-    """The second join counts for its app and cannot for the account: neither figures nor endpoints hear of it."""
+def test_figures_that_cannot_be_made_cost_the_entry_its_figures_and_nobody_a_callback():
+    """The second join counts for its app and cannot for the account: it is in no figure, in its room, and sent."""
     zones = {"app_1": ZoneInfo("UTC"), "acc_1": NoSuchHour()}
 
     async def scenario(hub: Hub) -> None:
         hub.table = replace(TABLE, zones=zones, accounts={"app_1": "acc_1"})
-        joins = [event(T.PARTICIPANT_JOINED, name, when=when) for name, when in (("a", 1), ("b", 6), ("c", 2))]
-        await hub.append(*joins)
+        await hub.append(*joins())
         await hub.follow()
+
+    hub = Hub()
+    run(scenario(hub))
+
+    assert [(one.part, one.offset, one.reason) for one in hub.told] == [("count", 1, "ValueError in stats.day_of")]
+    assert [(one.prev, one.seq) for one in hub.routed] == [(None, 1), (1, 2), (2, 3)]
+    assert hub.day("app_1", NOW.date().isoformat()).joins == 2
+    assert set(hub.room("src_1//r1").participants) == {"a", "b", "c"}
+
+
+def joins() -> list[Event]:
+    return [event(T.PARTICIPANT_JOINED, name, when=when) for name, when in (("a", 1), ("b", 6), ("c", 2))]
+
+
+def test_an_entry_that_cannot_be_routed_moves_its_room_and_is_sent_to_nobody():
+    """One of two endpoints was reached already when it broke: neither is sent anything, and the chain has no gap."""
+
+    async def scenario(hub: Hub) -> None:
+        await hub.append(*joins())
+        last_sent = hub.store.last_sent
+        asked: list[str] = []
+
+        def breaking(endpoint_id: str, key: str) -> int | None:
+            asked.append(endpoint_id)
+            if len(asked) == 2:
+                raise msgspec.ValidationError("places that cannot be read")
+            return last_sent(endpoint_id, key)
+
+        hub.last_sent = breaking
+        objects = (endpoint("ep_1"), endpoint("ep_2"), subscription("sub_1", "ep_1", "ep_2"))
+        hub.table = build_table(registry(app(), source(), *objects))
+        await hub.follow(1)
 
     hub = Hub()
     run(scenario(hub))
     rooms: dict[str, Room] = {}
     refold(hub.log.read(-1, 100), rooms, {}, hub.dialects)
 
-    assert [(one.part, one.offset, one.reason) for one in hub.told] == [("route", 1, "ValueError in stats.day_of")]
-    assert [(one.prev, one.seq) for one in hub.routed] == [(None, 1), (1, 3)]
-    assert hub.day("app_1", NOW.date().isoformat()).joins == 2
-    assert set(hub.room("src_1//r1").participants) == {"a", "b", "c"}
+    assert [(one.part, one.offset) for one in hub.told] == [("route", 0)]
+    assert [(one.endpoint_id, one.prev, one.seq) for one in hub.routed] == [
+        ("ep_1", None, 2),
+        ("ep_2", None, 2),
+        ("ep_1", 2, 3),
+        ("ep_2", 2, 3),
+    ]
     assert rooms == hub.rooms
+    assert hub.day("app_1", NOW.date().isoformat()).joins == 3
+
+
+def test_a_room_that_cannot_be_read_costs_no_other_room(tmp_path: Path):
+    """Its bytes were damaged: each of its entries is set aside, and a rebuild writes it anew."""
+
+    async def scenario() -> Hub:
+        log, store = SqliteLog(tmp_path / "events.db"), SqliteDeliveries(tmp_path / "deliveries.db")
+        hub = Hub(log, store, SqliteLogReader(tmp_path / "events.db"))
+        await hub.append(event(T.ROOM_OPENED, when=0), event(T.ROOM_OPENED, room="r2", when=1))
+        await hub.follow()
+        store.close()
+        with contextlib.closing(apsw.Connection(str(tmp_path / "deliveries.db"))) as database:
+            database.execute("UPDATE rooms SET state = 'no room' WHERE key = 'src_1//r1'")
+        hub.store = SqliteDeliveries(tmp_path / "deliveries.db")
+        for room in ("r1", "r2"):
+            await hub.append(event(T.PARTICIPANT_JOINED, "a", room=room, when=2))
+        await hub.follow()
+        log.close()
+        hub.reader.close()
+        return hub
+
+    hub = run(scenario())
+
+    assert [(one.part, one.offset) for one in hub.told] == [("fold", 2)]
+    assert set(hub.room("src_1//r2").participants) == {"a"}
+    hub.store.close()
 
 
 def test_what_was_set_aside_is_folded_again_the_same_and_taken_in_once_it_can_be():

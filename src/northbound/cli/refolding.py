@@ -19,7 +19,7 @@ from northbound.model.app import Registry
 from northbound.model.errors import ConfigError, StoreFailed
 from northbound.model.log import NOT_FOLDED_KEPT, NotFolded
 from northbound.model.room import Memory, Room
-from northbound.stages.follow import ROUTE, Batch, refold
+from northbound.stages.follow import FOLD, Batch, refold
 
 PAGE = 2_000
 _ENCODE = msgspec.json.Encoder().encode
@@ -120,7 +120,7 @@ def _rewrite(log: SqliteLogReader, database: apsw.Connection) -> tuple[int, int]
 def _set_aside_anew(database: apsw.Connection, not_folded: Sequence[NotFolded]) -> None:
     """Write down what cannot be folded now; what was folded and not told of is still not told of."""
     rows: list[Any] = database.execute(query("deliveries.not_folded"), (NOT_FOLDED_KEPT,)).fetchall()
-    untold = [one for one in map(not_folded_of, rows) if one.part == ROUTE]
+    untold = [one for one in map(not_folded_of, rows) if one.part != FOLD]
     database.execute(query("deliveries.not_folded_clear"))
     both = sorted([*untold, *not_folded], key=lambda one: one.offset)
     database.executemany(query("deliveries.not_folded_add"), not_folded_rows(both))

@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from northbound.backends.sqlite.history import SqliteHistory
 from northbound.model.errors import HubError
 from northbound.stages.alarms import Alarms
-from northbound.stages.follow import FOLD, ROUTE, Follow
+from northbound.stages.follow import COUNT, FOLD, ROUTE, Follow
 from northbound.stages.health import Heads
 from northbound.stages.index import Index
 
@@ -61,7 +61,7 @@ class LagMeter:
         family = CounterMetricFamily(
             "northbound_not_folded", "Entries set aside, since folding or telling them failed", labels=["part"]
         )
-        for part in (FOLD, ROUTE):
+        for part in (FOLD, COUNT, ROUTE):
             family.add_metric([part], self._follow.set_aside[part])
         yield family
 

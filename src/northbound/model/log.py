@@ -50,10 +50,10 @@ class Logged(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NotFolded(msgspec.Struct, frozen=True, kw_only=True):
-    """An entry that was set aside, since folding it (`part` is `fold`) or telling of it (`route`) is beyond our code.
+    """An entry of which a part was set aside, since our code fails on it.
 
-    Of `fold` its room does not know it; of `route` its room does, and neither figures nor endpoints do. `reason` names
-    the exception and the function, and no value of the entry.
+    With `part` `fold` its room does not know of it, nor does anybody else; with `count` the figures do not, and with
+    `route` no endpoint does. `reason` names the exception and the function, and no value of the entry.
     """
 
     offset: int

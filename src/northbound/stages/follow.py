@@ -33,6 +33,7 @@ STALLED = 1.0  # seconds of pause after a batch that could not be stored
 CONCLUDED = 1_000  # conclusions handed to the log at once: large rooms that close together make hundreds of thousands
 OURS: Final = "northbound"
 FOLD: Final = "fold"
+COUNT: Final = "count"
 ROUTE: Final = "route"
 WORLD = (StoreFailed, MemoryError)  # no fault of the entry that is folded: it is tried again
 log = structlog.get_logger()
@@ -157,64 +158,80 @@ class Batch:
         self.set_aside: list[tuple[NotFolded, str]] = []  # with where it happened, for the log
 
     def take(self, entry: Logged) -> None:
-        """Fold one entry and route its steps; one that cannot be is set aside, and leaves nothing half done.
+        """Fold one entry, count it and route its steps; a part that fails is set aside whole.
 
-        Raise `StoreFailed` when the rooms cannot be read.
+        What cannot be folded has no other part. Raise `StoreFailed` when the rooms cannot be read.
         """
-        key = memory_key(entry)
-        try:
-            memory = self.memories.get(key) or _from_store(self._store.memory, key)
-            moved = fold(entry, self._room, memory, self._dialects)
-        except WORLD:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, it must stop no other entry
-            self.set_aside.append(_not_folded(entry, FOLD, error))
+        folded = self._try(entry, FOLD, self._folded, entry)
+        if folded is None:
             return
-        try:
-            told = self._tell(moved)
-        except WORLD:
-            raise
-        except Exception as error:  # noqa: BLE001 - as above
-            self.set_aside.append(_not_folded(entry, ROUTE, error))
-            told = _Told()
-        if moved.memory is not memory:
-            self.memories[key] = moved.memory
-        self._keep(moved, told)
-
-    def _tell(self, moved: Advance) -> "_Told":
-        """Return what the steps of an entry add to the figures, and whom they are sent to."""
-        told = _Told()
-        sent = ChainMap[tuple[str, str], int]({}, self._sent)
-        for step in moved.steps:
-            app = self._table.app_of(step.logged.source_id)
-            if app is None:
-                continue
-            told.tallies.extend((app.id, one) for one in tally(step, self._table.zones[app.id]))
-            account_id = self._table.accounts.get(app.id)
-            if account_id is not None:
-                zone = self._table.zones[account_id]
-                told.tallies.extend((account_id, one) for one in account_tally(step, zone))
-            if not step.deliver:
-                continue
-            deliveries, losses = route(
-                step, app, self._table, self._dialects, lambda name, key=step.key: self._last_sent(sent, name, key)
-            )
-            sent.update({(delivery.endpoint_id, step.key): delivery.seq for delivery in deliveries})
-            told.deliveries.extend(deliveries)
-            told.losses.extend((step.logged.id, loss) for loss in losses)
-        return told
-
-    def _keep(self, moved: Advance, told: "_Told") -> None:
+        moved, was = folded
+        tallies = self._try(entry, COUNT, self._counted, moved)
+        routed = self._try(entry, ROUTE, self._routed, moved)
+        if moved.memory is not was:
+            self.memories[memory_key(entry)] = moved.memory
         for step in moved.steps:
             if step.after.instance != step.before.instance and (step.before.stays or step.before.recordings):
                 self.past.append((step.key, _over(step)))
             self.rooms[step.key] = step.after
         self.concluded.extend(moved.concluded)
-        self.tallies.extend(told.tallies)
-        self.deliveries.extend(told.deliveries)
-        for delivery in told.deliveries:
+        self.tallies.extend(tallies or ())
+        if routed is not None:
+            self._send(*routed)
+
+    def _try(
+        self, entry: Logged, part: str, work: Callable[Given, Found], *given: Given.args, **named: Given.kwargs
+    ) -> Found | None:
+        """Return what *work* gives; None when it fails on *entry*, of which the part is set aside then."""
+        try:
+            return work(*given, **named)
+        except WORLD:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must stop no other entry
+            self.set_aside.append(_not_folded(entry, part, error))
+            return None
+
+    def _folded(self, entry: Logged) -> tuple[Advance, Memory]:
+        """Return what *entry* leads to, and what was remembered before."""
+        key = memory_key(entry)
+        memory = self.memories.get(key) or _from_store(self._store.memory, key)
+        return fold(entry, self._room, memory, self._dialects), memory
+
+    def _counted(self, moved: Advance) -> list[tuple[str, Tally]]:
+        """Return what the steps of an entry add to the figures of its app and account."""
+        tallies: list[tuple[str, Tally]] = []
+        for step in moved.steps:
+            app = self._table.app_of(step.logged.source_id)
+            if app is None:
+                continue
+            tallies.extend((app.id, one) for one in tally(step, self._table.zones[app.id]))
+            account_id = self._table.accounts.get(app.id)
+            if account_id is not None:
+                zone = self._table.zones[account_id]
+                tallies.extend((account_id, one) for one in account_tally(step, zone))
+        return tallies
+
+    def _routed(self, moved: Advance) -> tuple[list[Delivery], list[tuple[str, Loss]]]:
+        """Return whom the steps of an entry are sent to, and what gets lost, with the event it is lost of."""
+        found: tuple[list[Delivery], list[tuple[str, Loss]]] = ([], [])
+        sent = ChainMap[tuple[str, str], int]({}, self._sent)
+        for step in moved.steps:
+            app = self._table.app_of(step.logged.source_id)
+            if app is None or not step.deliver:
+                continue
+            deliveries, losses = route(
+                step, app, self._table, self._dialects, lambda name, key=step.key: self._last_sent(sent, name, key)
+            )
+            sent.update({(delivery.endpoint_id, step.key): delivery.seq for delivery in deliveries})
+            found[0].extend(deliveries)
+            found[1].extend((step.logged.id, loss) for loss in losses)
+        return found
+
+    def _send(self, deliveries: Sequence[Delivery], losses: Sequence[tuple[str, Loss]]) -> None:
+        self.deliveries.extend(deliveries)
+        for delivery in deliveries:
             self._sent[delivery.endpoint_id, delivery.order_key] = delivery.seq
-        for event_id, loss in told.losses:
+        for event_id, loss in losses:
             self.losses.append(loss)
             if loss.kind == "failed":
                 log.error("follow.cannot_say", event_id=event_id, endpoint=loss.endpoint_id, reason=loss.what)
@@ -225,15 +242,6 @@ class Batch:
     def _last_sent(self, sent: Mapping[tuple[str, str], int], endpoint_id: str, key: str) -> int | None:
         known = sent.get((endpoint_id, key))
         return known if known is not None else _from_store(self._store.last_sent, endpoint_id, key)
-
-
-class _Told:
-    """What one entry adds to the figures, and whom it is sent to; losses with the event they happened to."""
-
-    def __init__(self) -> None:
-        self.tallies: list[tuple[str, Tally]] = []
-        self.deliveries: list[Delivery] = []
-        self.losses: list[tuple[str, Loss]] = []
 
 
 def fold(entry: Logged, rooms: Rooms, memory: Memory, dialects: Mapping[str, Dialect]) -> Advance:

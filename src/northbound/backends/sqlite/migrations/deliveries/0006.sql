@@ -4,6 +4,6 @@ CREATE TABLE not_folded (
     offset INTEGER NOT NULL,
     event_id TEXT NOT NULL,
     source_id TEXT NOT NULL,
-    part TEXT NOT NULL,                 -- fold: its room does not know it; route: nobody was told of it
+    part TEXT NOT NULL,                 -- fold: its room does not know it; count: the figures do not; route: no endpoint does
     reason TEXT NOT NULL                -- exception and function, no value
 );
