@@ -14,6 +14,11 @@ from northbound.model.wire import Request
 
 MASK: Final = "***"
 ALWAYS: Final = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie"})
+# What a receiver's own URL calls its secrets: no dialect knows them, and readers of a log guess as well as we do.
+URL_SECRETS: Final = frozenset(
+    "access_key access_token api-key api_key apikey auth auth_token client_secret key pass passwd password pwd secret "
+    "sig sign signature token".split()
+)
 
 _INTAKE_TOKEN = re.compile(r"(/in/+[^/\s]+/+)[^/?#\s]+")
 _USER_INFO = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*:)?//[^/?#]*@")
@@ -29,17 +34,23 @@ def masked(request: Request, secrets: frozenset[str]) -> Request:
     """Return *request* with the values of everything named in *secrets* (lower case) replaced by `***`.
 
     Names are looked for in headers, query, form fields and JSON members, also nested ones: too much hidden is better
-    than too little. The token of an intake path, a URL's user-info and credentials headers are always masked.
+    than too little. The token of an intake path, a URL's user-info and its parameters in `URL_SECRETS`, and credentials
+    headers are always masked.
     """
     names = secrets | ALWAYS
     return replace(
         request,
-        url=_mask_url(request.url, names),
+        url=_mask_url(request.url, names | URL_SECRETS),
         headers=tuple(
             (name, MASK if name.strip().lower() in names else _mask_token(value)) for name, value in request.headers
         ),
         body=_mask_body(request.body, names),
     )
+
+
+def mask_url(url: str) -> str:
+    """Return a callback URL without what lets its bearer in: user-info, an intake's token, parameters named so."""
+    return _mask_url(url, ALWAYS | URL_SECRETS)
 
 
 def _mask_url(url: str, names: frozenset[str]) -> str:

@@ -10,6 +10,7 @@ import msgspec
 
 from northbound.backends.sqlite.database import open_reader, open_writer, query
 from northbound.backends.sqlite.reader import from_micros, micros
+from northbound.logic.mask import mask_url
 from northbound.model.account import AccessKey, Account, Bus, Once
 from northbound.model.app import ApiKey, App, Endpoint, Registry, Source, Subscription
 from northbound.model.call_app import CallApp
@@ -295,4 +296,13 @@ def _without_secrets(body: bytes | None) -> bytes | None:
                 content[name] = MASK
         if (content.get("room_list") or {}).get("key"):
             content["room_list"]["key"] = MASK
-    return _ENCODE(content)
+    return _ENCODE(_without_url_secrets(content))
+
+
+def _without_url_secrets(value: Any) -> Any:
+    """Return a JSON value with its URLs masked, wherever they stand: also in a vendor's own words of an object."""
+    if isinstance(value, dict):
+        return {name: _without_url_secrets(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_without_url_secrets(member) for member in value]
+    return mask_url(value) if isinstance(value, str) and ("?" in value or "//" in value) else value

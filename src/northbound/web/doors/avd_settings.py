@@ -22,6 +22,7 @@ from northbound.web.doors.avd_shapes import HalfGiven, HalfShown, SettingsShown
 from northbound.web.doors.made import drops_of, held, state_of
 from northbound.web.doors.targets import checked_url
 from northbound.web.resources.replays import enqueue
+from northbound.web.resources.showing import show_url
 from northbound.web.shapes.pages import Nothing
 
 KEY_ID = "check_code"
@@ -31,14 +32,14 @@ Pair = tuple[tuple[int, Endpoint], tuple[int, Subscription]]  # each with its re
 async def shown(call: Call[Nothing, Nothing]) -> Answer:
     """Show both halves."""
     app = call.own(App, call.path["id"])[1]
-    halves = {half.value: _show(half, pair) if (pair := _pair(call, app, half)) else None for half in Half}
+    halves = {half.value: _show(call, half, pair) if (pair := _pair(call, app, half)) else None for half in Half}
     return Answer(content=SettingsShown(app_id=app.id, **halves))
 
 
 async def half_shown(call: Call[Nothing, Nothing]) -> Answer:
     """Show one half."""
     app, half = _named(call)
-    return _answer(half, _known(call, app, half))
+    return _answer(call, half, _known(call, app, half))
 
 
 async def put_half(call: Call[Nothing, HalfGiven]) -> Answer:
@@ -68,7 +69,7 @@ async def put_half(call: Call[Nothing, HalfGiven]) -> Answer:
     call.hub.objects.change(puts, (), who=call.who, now=call.hub.clock.now())
     if known is not None and known[0][1].url != url:  # what stopped by itself may work at its new place
         enqueue(call, {"do": "start_endpoint", "endpoint_id": endpoint.id}, app.id)
-    return _answer(half, _known(call, app, half), status=200 if known is not None else 201)
+    return _answer(call, half, _known(call, app, half), status=200 if known is not None else 201)
 
 
 async def remove_half(call: Call[Nothing, Nothing]) -> Answer:
@@ -160,17 +161,17 @@ def _revision(pair: Pair) -> int:
     return pair[0][0] + pair[1][0]
 
 
-def _answer(half: Half, pair: Pair, *, status: int = 200) -> Answer:
-    return Answer(content=_show(half, pair), status=status, headers=(etag(_revision(pair)),))
+def _answer(call: Call[Any, Any], half: Half, pair: Pair, *, status: int = 200) -> Answer:
+    return Answer(content=_show(call, half, pair), status=status, headers=(etag(_revision(pair)),))
 
 
-def _show(half: Half, pair: Pair) -> HalfShown:
+def _show(call: Call[Any, Any], half: Half, pair: Pair) -> HalfShown:
     (_, endpoint), (_, subscription) = pair
     dialect = dialect_named(DIALECT)
     release = setting(dialect, endpoint.options, "release")
     return HalfShown(
         half=half,
-        url=endpoint.url,
+        url=show_url(endpoint.url, is_admin=call.is_admin),
         scheme=endpoint.url.partition("://")[0],
         method=endpoint.method,
         release=release,

@@ -24,6 +24,7 @@ from northbound.web.call import Answer, Call, etag
 from northbound.web.doors.made import drops_of, held, new_id, state_of
 from northbound.web.doors.targets import asked, checked_url
 from northbound.web.resources.replays import enqueue
+from northbound.web.resources.showing import show_url
 from northbound.web.shapes.call_apps import (
     Admission,
     AdmissionShown,
@@ -322,7 +323,9 @@ def _show_callback(call: Call[Any, Any], callback: Callback | None) -> CallbackS
     if endpoint is None or subscription is None:
         return None
     state = state_of(subscription[1], [endpoint[1]])
-    return CallbackShown(url=endpoint[1].url, state=state, **msgspec.structs.asdict(callback))
+    return CallbackShown(
+        url=show_url(endpoint[1].url, is_admin=call.is_admin), state=state, **msgspec.structs.asdict(callback)
+    )
 
 
 def _new_key() -> tuple[bytes, bytes]:

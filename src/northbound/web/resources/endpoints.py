@@ -37,7 +37,7 @@ async def listed(call: Call[OfApp, Nothing]) -> Answer:
     app_id = call.app_filter(call.query.app_id)
     found = call.hub.objects.find(Endpoint, after=after, app_id=app_id, limit=limit)
     stopped = await call.read(call.hub.figures.stopped) if found else {}
-    items = [show_endpoint(revision, one, stopped) for revision, one in found]
+    items = [show_endpoint(revision, one, stopped, is_admin=call.is_admin) for revision, one in found]
     return Answer(content=page_of(items, limit, items[-1].id if items else ""))
 
 
@@ -85,7 +85,7 @@ def _first_keys(call: Call[Nothing, NewEndpoint], dialect: Dialect) -> tuple[Key
 
 def _created(revision: int, endpoint: Endpoint) -> Answer:
     location = ("location", f"/api/v1/endpoints/{endpoint.id}")
-    content = show_endpoint(revision, endpoint, {}, reveal=True)
+    content = show_endpoint(revision, endpoint, {}, is_admin=True, reveal=True)
     return Answer(content=content, status=201, headers=(etag(revision), location))
 
 
@@ -155,7 +155,7 @@ async def enable(call: Call[Nothing, Nothing]) -> Answer:
         endpoint = replace(endpoint, state=EndpointState.ENABLED)
         revision = call.put(endpoint, revision)
     enqueue(call, {"do": "start_endpoint", "endpoint_id": endpoint.id}, endpoint.app_id)
-    content = show_endpoint(revision, endpoint, {})
+    content = show_endpoint(revision, endpoint, {}, is_admin=True)
     return Answer(content=content, headers=(etag(revision),))
 
 
@@ -188,8 +188,8 @@ async def rotate(call: Call[Nothing, Rotation]) -> Answer:
     endpoint = replace(endpoint, keys=keys)
     call.change([Put(one=endpoint, revision=revision)], noting={"id": endpoint.id})
     revision += 1
-    shown = show_endpoint(revision, endpoint, await call.read(call.hub.figures.stopped))
-    newest = show_endpoint(revision, endpoint, {}, reveal=True).keys[-1]
+    shown = show_endpoint(revision, endpoint, await call.read(call.hub.figures.stopped), is_admin=True)
+    newest = show_endpoint(revision, endpoint, {}, is_admin=True, reveal=True).keys[-1]
     return Answer(content=replace(shown, keys=[*shown.keys[:-1], newest]), headers=(etag(revision),))
 
 
@@ -201,7 +201,8 @@ async def rotated_before(call: Call[Any, Any], done: dict[str, str]) -> Answer:
 
 async def _answer(call: Call[Any, Any], revision: int, endpoint: Endpoint, *, reveal: bool = False) -> Answer:
     stopped = await call.read(call.hub.figures.stopped)
-    return Answer(content=show_endpoint(revision, endpoint, stopped, reveal=reveal), headers=(etag(revision),))
+    content = show_endpoint(revision, endpoint, stopped, is_admin=call.is_admin, reveal=reveal)
+    return Answer(content=content, headers=(etag(revision),))
 
 
 def _target(url: str, config: Config) -> str:

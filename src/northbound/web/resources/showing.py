@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from northbound.dialects import all_dialects
 from northbound.logic.authority import read_authorities
-from northbound.logic.mask import masked
+from northbound.logic.mask import mask_url, masked
 from northbound.logic.retry import diagnosis
 from northbound.model.app import App, Endpoint, EndpointState, RetryPolicy, RoomList, Source, Subscription
 from northbound.model.delivery import Delivery, DeliveryState, Failure, Stop
@@ -80,15 +80,20 @@ def show_source(revision: int, source: Source, told: str, *, reveal: bool, is_ad
         ack_budget_ms=source.ack_budget // timedelta(milliseconds=1),
         state=source.state,
         revision=revision,
-        room_list=None if source.room_list is None else show_room_list(source.room_list),
+        room_list=None if source.room_list is None else show_room_list(source.room_list, is_admin=is_admin),
         connection=source.connection,
     )
 
 
-def show_room_list(one: RoomList) -> RoomListShown:
+def show_url(url: str, *, is_admin: bool) -> str:
+    """Show a callback URL: whole to those who may change it, to others without the secrets in it."""
+    return url if is_admin else mask_url(url)
+
+
+def show_room_list(one: RoomList, *, is_admin: bool) -> RoomListShown:
     """Show where a vendor's list is asked for, without the key."""
     return RoomListShown(
-        url=one.url,
+        url=show_url(one.url, is_admin=is_admin),
         has_key=bool(one.key),
         key_name=one.key_name,
         key_in=one.key_in,
@@ -100,19 +105,19 @@ def show_room_list(one: RoomList) -> RoomListShown:
 
 
 def show_endpoint(
-    revision: int, endpoint: Endpoint, stopped: Mapping[str, Stop], *, reveal: bool = False
+    revision: int, endpoint: Endpoint, stopped: Mapping[str, Stop], *, is_admin: bool, reveal: bool = False
 ) -> EndpointShown:
-    """Show an endpoint."""
+    """Show an endpoint; a token in its URL lets one call the receiver, so only admins see it."""
     halt = stopped.get(endpoint.id)
     dialect = all_dialects().get(endpoint.dialect)
     return EndpointShown(
         id=endpoint.id,
         app_id=endpoint.app_id,
         name=endpoint.name,
-        url=endpoint.url,
+        url=show_url(endpoint.url, is_admin=is_admin),
         dialect=endpoint.dialect,
         created_at=endpoint.created_at,
-        public_url=endpoint.public_url,
+        public_url=show_url(endpoint.public_url, is_admin=is_admin),
         method=endpoint.method,
         signed_by="endpoint"
         if dialect is None or (endpoint.keys and dialect.key_scope == "app")

@@ -11,6 +11,7 @@ from northbound.model.errors import StoreFailed
 from northbound.model.notices import NoticeSettings
 from northbound.web.call import Call
 from northbound.web.doors.made import held, state_of
+from northbound.web.resources.showing import show_url
 from northbound.web.shapes.notices import NoticeSettingsShown, PathShown
 
 
@@ -27,8 +28,8 @@ def show_settings(
         created_at=settings.created_at,
         product=settings.product,
         event_types=list(settings.event_types),
-        url=settings.url,
-        second_url=settings.second_url,
+        url=show_url(settings.url, is_admin=call.is_admin),
+        second_url=show_url(settings.second_url, is_admin=call.is_admin),
         redundant=settings.redundant,
         strict_reply=settings.strict_reply,
         effective_delay_seconds=round(settings.effective_delay.total_seconds()),
@@ -72,7 +73,7 @@ async def show_paths(call: Call[Any, Any], settings: NoticeSettings) -> list[Pat
     return [
         PathShown(
             path=one.path,
-            url=one.url,
+            url=show_url(one.url, is_admin=call.is_admin),
             endpoint_id=one.id,
             state=one.state.value,
             stopped=stopped[one.id].reason if one.id in stopped else None,
