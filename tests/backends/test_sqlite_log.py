@@ -151,10 +151,10 @@ def test_ids_are_forgotten_under_a_load_that_never_lets_up(tmp_path: Path) -> No
     path = tmp_path / "events.db"
     with opened(path, horizon=timedelta(days=36_500)) as (writer, _):
         append(writer, *[f"kept{number}" for number in range(1000)])
-    with opened(path, horizon=timedelta()) as (writer, _):  # of events received in the past: expired at once
+    with opened(path, horizon=timedelta()) as (writer, _):  # expired with the next request
         most = 0
         for turn in range(40):
-            append(writer, *[f"{number * 7919 % 1000:03}-{turn}" for number in range(200)])
+            append(writer, *[f"{number * 7919 % 1000:03}-{turn}" for number in range(200)], number=turn)
             most = max(most, count(path, "seen"))
         repeated = append(writer, *[f"kept{number}" for number in range(1000)])
 

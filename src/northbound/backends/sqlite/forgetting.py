@@ -27,26 +27,26 @@ class Forgetting:
     def idle(self) -> None:
         """Look at a chunk in a transaction of its own."""
         with self._db:
-            self._look(CHUNK)
+            self._look(CHUNK, datetime.now(UTC))
 
-    def beside(self, offset: int) -> None:
+    def beside(self, offset: int, now: datetime) -> None:
         """Look in the transaction of others, which costs no sync: under load nobody is ever idle.
 
-        *offset* is the log's last. What cannot be forgotten fails nothing, unless the whole transaction is gone.
+        *offset* is the log's last, *now* when its newest request was received: what is told as known to one request is
+        not forgotten beside it. What cannot be forgotten fails nothing, unless the whole transaction is gone.
         """
         grown = offset - self._looked_at
         if grown < AFTER:
             return
         try:
-            self._look(min(2 * grown, MOST))
+            self._look(min(2 * grown, MOST), now)
         except apsw.Error as error:
             if self._db.get_autocommit():
                 raise
             log.warning("log.not_forgotten", reason=in_words(error))
         self._looked_at = offset
 
-    def _look(self, count: int) -> None:
+    def _look(self, count: int, now: datetime) -> None:
         row = self._db.execute(query("events.seen_end"), (*self._from, count - 1)).fetchone()
-        now = int(datetime.now(UTC).timestamp())
-        self._db.execute(query("events.seen_forget"), (*self._from, *(row or LAST_KEY), now))
+        self._db.execute(query("events.seen_forget"), (*self._from, *(row or LAST_KEY), int(now.timestamp())))
         self._from = row or ("", "")

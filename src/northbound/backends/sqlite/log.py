@@ -11,7 +11,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Collection, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,7 @@ class SqliteLog:
         self._chain: bytes = head[1] if head else b""
         self._receipt: int = self._scalar(query("events.receipt_last")) or 0
         self._forgetting = Forgetting(self._db, self._offset)
+        self._received_at = datetime.min.replace(tzinfo=UTC)  # of the newest request of this process
         self._lock = threading.Condition()
         self._pending: list[_Item] = []
         self._pending_bytes = 0
@@ -215,7 +216,7 @@ class SqliteLog:
         try:
             for item in batch:
                 item.result = item.run()
-            self._forgetting.beside(self._offset)
+            self._forgetting.beside(self._offset, self._received_at)
             self._db.execute("COMMIT")
         except BaseException:
             if not self._db.get_autocommit():
@@ -233,6 +234,7 @@ class SqliteLog:
 
     def _append_rows(self, receipt: Receipt, events: Sequence[Event], bodies: Sequence[bytes]) -> Appended:
         self._receipt += 1
+        self._received_at = receipt.received_at
         number, when, salt = self._receipt, micros(receipt.received_at), os.urandom(16)
         request = receipt.request
         headers = _ENCODER.encode(request.headers)
