@@ -295,7 +295,7 @@ def test_a_certificate_that_is_none_is_refused_before_the_start(tmp_path: Path) 
     assert "cannot be used" in done.stderr
 
 
-@pytest.mark.parametrize("name", ["index.db", "nonces.db", "events.db"])
+@pytest.mark.parametrize("name", ["nonces.db", "events.db"])
 def test_a_file_that_is_no_database_is_named_with_what_to_do(tmp_path: Path, name: str) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
