@@ -95,72 +95,29 @@ def _get(name: str, path: str, run: Any, answer: Any, en: str, zh: str, **more: 
     )
 
 
+def _changing(name: str, method: str, path: str, run: Any, en: str, zh: str, *errors: str, **more: Any) -> Operation:
+    words: dict[str, Any] = {"role": Role.ADMIN, "errors": ("not_found", "conflict", *errors)} | more
+    return Operation(id=name, method=method, path=BASE + path, run=run, en=en, zh=zh, **words)
+
+
 def _post(name: str, path: str, run: Any, body: Any, answer: Any, en: str, zh: str, **more: Any) -> Operation:
-    status, role = more.pop("status", 200), more.pop("role", Role.ADMIN)
-    errors = ("not_found", "conflict", *more.pop("errors", ()))
-    return Operation(
-        id=name,
-        method="POST",
-        path=BASE + path,
-        run=run,
-        body=body,
-        answer=answer,
-        en=en,
-        zh=zh,
-        status=status,
-        role=role,
-        errors=errors,
-        **more,
-    )
+    errors = more.pop("errors", ())
+    return _changing(name, "POST", path, run, en, zh, *errors, body=body, answer=answer, **more)
 
 
 def _patch(name: str, path: str, run: Any, body: Any, answer: Any, en: str, zh: str, **more: Any) -> Operation:
-    errors = ("not_found", "conflict", "stale", "if_match_required", *more.pop("errors", ()))
-    return Operation(
-        id=name,
-        method="PATCH",
-        path=BASE + path,
-        run=run,
-        body=body,
-        answer=answer,
-        en=en,
-        zh=zh,
-        role=Role.ADMIN,
-        errors=errors,
-        changes=True,
-        is_conditional=True,
-    )
+    errors = ("stale", "if_match_required", *more.pop("errors", ()))
+    is_so = {"changes": True, "is_conditional": True}
+    return _changing(name, "PATCH", path, run, en, zh, *errors, body=body, answer=answer, **is_so)
 
 
 def _put(name: str, path: str, run: Any, body: Any, answer: Any, en: str, zh: str) -> Operation:
-    return Operation(
-        id=name,
-        method="PUT",
-        path=BASE + path,
-        run=run,
-        body=body,
-        answer=answer,
-        en=en,
-        zh=zh,
-        role=Role.ADMIN,
-        errors=("not_found", "conflict", "stale", "if_match_required", "blocked_address"),
-        changes=True,
-    )
+    errors = ("stale", "if_match_required", "blocked_address")
+    return _changing(name, "PUT", path, run, en, zh, *errors, body=body, answer=answer, changes=True)
 
 
 def _delete(name: str, path: str, run: Any, en: str, zh: str) -> Operation:
-    return Operation(
-        id=name,
-        method="DELETE",
-        path=BASE + path,
-        run=run,
-        en=en,
-        zh=zh,
-        role=Role.ADMIN,
-        status=204,
-        errors=("not_found", "conflict", "stale"),
-        changes=True,
-    )
+    return _changing(name, "DELETE", path, run, en, zh, "stale", status=204, changes=True)
 
 
 def _open(name: str, path: str, run: Any, media_type: str | None, en: str, zh: str, **more: Any) -> Operation:

@@ -9,22 +9,19 @@ from typing import Any, Final
 
 import msgspec
 
-from northbound.dialects.aliyun_cvc import SOURCE, SPELLINGS
 from northbound.dialects.base import to_ms
-from northbound.doors.bridge import STATUSES as STATUS_OF
 from northbound.doors.bridge import bus_arn, read_attribute, rule_arn, source_arn
 from northbound.doors.events import read_event_list
 from northbound.doors.rpc import LONG_VALUES
 from northbound.doors.targets import read_given
 from northbound.doors.throttle import Allowance
-from northbound.logic.route import DEFAULT_BUS
-from northbound.model.account import Account, Bus
 from northbound.model.wire import Proof
 from northbound.web.doors import buses, event_sources, putting, rules, tracing
+from northbound.web.doors.bridge_words import bus_words, official_sources, rule_words, source_words
 from northbound.web.doors.buses import Listed
 from northbound.web.doors.calling import ANSWERS, Action, Caller
 from northbound.web.doors.customer import Customer
-from northbound.web.doors.event_sources import ELSEWHERE, HTTP, EventSource, Webhook
+from northbound.web.doors.event_sources import ELSEWHERE, HTTP, Webhook
 from northbound.web.doors.rules import Refused, Rule
 
 VERSION: Final = "2020-04-01"
@@ -73,16 +70,6 @@ async def list_event_buses(caller: Caller) -> ANSWERS:
     """List the account's buses."""
     page = buses.list_buses(_by(caller), _text(caller, "NamePrefix"), *_paging(caller))
     return {"Data": _page(page) | {"EventBuses": [bus_words(caller.account, bus) for bus in page.items]}}
-
-
-def bus_words(account: Account, bus: Bus) -> dict[str, Any]:
-    """Return a bus as both interfaces show it."""
-    return {
-        "EventBusName": bus.name,
-        "EventBusARN": bus_arn(account, bus.name),
-        "Description": bus.description,
-        "CreateTimestamp": to_ms(bus.created_at),
-    }
 
 
 # --- rules -----------------------------------------------------------------------------------------------------------
@@ -139,28 +126,19 @@ async def get_rule(caller: Caller) -> ANSWERS:
     """Show a rule with its targets."""
     rule = rules.get_rule(*_named(caller))
     targets = [{**words, "DetailMap": {}} for words in rule.targets]
-    return {"Data": rule_words(caller.account, rule) | {"Targets": targets}}
+    return {"Data": _dated(caller, rule) | {"Targets": targets}}
 
 
 async def list_rules(caller: Caller) -> ANSWERS:
     """List a bus's rules, their targets in short."""
     bus = caller.parameters.text("EventBusName")
     page = rules.list_rules(_by(caller), bus, _text(caller, "RuleNamePrefix"), *_paging(caller))
-    shown = [rule_words(caller.account, rule) | {"Targets": _in_short(rule), "DetailMap": {}} for rule in page.items]
+    shown = [_dated(caller, rule) | {"Targets": _in_short(rule), "DetailMap": {}} for rule in page.items]
     return {"Data": _page(page) | {"Rules": shown}}
 
 
-def rule_words(account: Account, rule: Rule) -> dict[str, Any]:
-    """Return a rule as both interfaces show it, without its targets."""
-    return {
-        "EventBusName": rule.bus.name,
-        "RuleARN": rule_arn(account, rule.bus.name, rule.name),
-        "RuleName": rule.name,
-        "Description": rule.description,
-        "Status": STATUS_OF.get(rule.kept.state, "DISABLE"),
-        "FilterPattern": rule.kept.pattern,
-        "CreatedTimestamp": to_ms(rule.kept.created_at),
-    }
+def _dated(caller: Caller, rule: Rule) -> dict[str, Any]:
+    return rule_words(caller.account, rule) | {"CreatedTimestamp": to_ms(rule.kept.created_at)}
 
 
 def _in_short(rule: Rule) -> list[dict[str, Any]]:
@@ -265,26 +243,6 @@ async def list_official_sources(caller: Caller) -> ANSWERS:
     return {"Data": {"EventSourceList": official_sources(caller.account)}}
 
 
-def official_sources(account: Account) -> list[dict[str, Any]]:
-    """Return what there is of the vendor's own sources: the meetings, with every registered type."""
-    kinds = [
-        {"Name": kind, "ShortName": kind.rpartition(":")[2], "GroupName": kind.split(":")[1], "EventSourceName": SOURCE}
-        for kind in SPELLINGS
-    ]
-    meetings = {
-        "Name": SOURCE,
-        "FullName": SOURCE,
-        "Arn": f"acs:eventbridge:{account.region}:SYSTEM:eventsource/{SOURCE}",
-        "Type": "AliyunOfficial",
-        "Status": "Activated",
-        "EventBusName": DEFAULT_BUS,
-        "Description": "Aliyun Meeting Service",
-        "Ctime": to_ms(account.created_at),
-        "EventTypes": kinds,
-    }
-    return [meetings]
-
-
 async def create_event_source(caller: Caller) -> ANSWERS:
     """Register an event source on a bus."""
     bus, name, webhook = _source_named(caller)
@@ -314,21 +272,6 @@ async def list_own_sources(caller: Caller) -> ANSWERS:
     bus = caller.parameters.text("EventBusName")
     page = event_sources.list_sources(_by(caller), bus, _text(caller, "NamePrefix"), *_paging(caller))
     return {"Data": _page(page) | {"EventSourceList": [source_words(caller.account, one) for one in page.items]}}
-
-
-def source_words(account: Account, source: EventSource) -> dict[str, Any]:
-    """Return an event source as both interfaces show it."""
-    words: dict[str, Any] = {
-        "Name": source.kept.name,
-        "Arn": source_arn(account, source.bus.name, source.kept.name),
-        "EventBusName": source.bus.name,
-        "Type": "UserDefined",
-        "Status": "Activated",
-        "Ctime": to_ms(source.kept.created_at),
-    }
-    if source.url:
-        words |= {"ExternalSourceType": "HTTP", HTTP: source.kept.wire[HTTP] | {"PublicWebHookUrl": [source.url]}}
-    return words
 
 
 def _source_named(caller: Caller) -> tuple[str, str, Webhook | None]:

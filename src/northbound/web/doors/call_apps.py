@@ -23,6 +23,7 @@ from northbound.model.wire import Request
 from northbound.web.call import Answer, Call, etag
 from northbound.web.doors.made import drops_of, held, new_id, state_of
 from northbound.web.doors.targets import asked, checked_url
+from northbound.web.resources.listing import listed_of
 from northbound.web.resources.replays import enqueue
 from northbound.web.resources.showing import show_url
 from northbound.web.shapes.call_apps import (
@@ -37,7 +38,7 @@ from northbound.web.shapes.call_apps import (
     ProxyTest,
     ProxyTested,
 )
-from northbound.web.shapes.pages import Nothing, page_of, read_cursor
+from northbound.web.shapes.pages import Nothing
 from northbound.web.shapes.setup import OfApp
 
 PREFIX: Final = "call"
@@ -53,11 +54,7 @@ UNTRIED: Final = frozenset({FailureKind.PROXY, FailureKind.CANCELLED, FailureKin
 
 async def listed(call: Call[OfApp, Nothing]) -> Answer:
     """List call apps."""
-    limit, after = call.query.limit, read_cursor(call.query.cursor, str, "")
-    app_id = call.app_filter(call.query.app_id)
-    found = call.hub.objects.find(CallApp, after=after, app_id=app_id, limit=limit)
-    items = [_show(call, revision, one) for revision, one in found]
-    return Answer(content=page_of(items, limit, items[-1].id if items else ""))
+    return listed_of(call, CallApp, lambda revision, one: _show(call, revision, one))
 
 
 async def create(call: Call[Nothing, NewCallApp]) -> Answer:

@@ -9,7 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 from northbound.doors.parameters import Parameters
 from northbound.doors.rpc import RpcCall, RpcError
 from northbound.doors.throttle import Allowance
-from northbound.model.account import Account, Once
+from northbound.model.account import AccessKey, Account, Once
 from northbound.model.app import App
 from northbound.model.errors import NotFound
 from northbound.model.registry import Drop, Kind, Object, Put
@@ -70,6 +70,23 @@ class Caller:
     def new_id(self, prefix: str = "") -> str:
         """Return a random id of 24 hex digits after *prefix*."""
         return prefix + self.hub.entropy.bytes(12).hex()
+
+
+def key_of(hub: Hub, identity: str) -> AccessKey:
+    """Return the access key of a call; raise the documented refusal for one that is not there or disabled."""
+    try:
+        key = hub.objects.get(AccessKey, identity)[1]
+    except NotFound:
+        raise RpcError("InvalidAccessKeyId.NotFound", "Specified access key is not found.", 404) from None
+    if key.state != "enabled":
+        raise RpcError("InvalidAccessKeyId.Inactive", "Specified access key is disabled.")
+    return key
+
+
+def new_request_id(hub: Hub) -> str:
+    """Return a new id of a call as the vendor writes one: 32 hex digits in capitals, in five groups."""
+    digits = hub.entropy.bytes(16).hex().upper()
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
 
 @dataclass(frozen=True, kw_only=True)

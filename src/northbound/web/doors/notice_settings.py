@@ -18,10 +18,11 @@ from northbound.model.registry import Drop, Put
 from northbound.web.call import Answer, Call, etag
 from northbound.web.doors.made import drops_of, held, new_id
 from northbound.web.doors.targets import asked, checked_url
+from northbound.web.resources.listing import listed_of
 from northbound.web.resources.replays import enqueue
 from northbound.web.resources.showing_notices import as_now, show_paths, show_settings
 from northbound.web.shapes.notices import NewNoticeSettings, NoticeSettingsChange
-from northbound.web.shapes.pages import Nothing, page_of, read_cursor
+from northbound.web.shapes.pages import Nothing
 from northbound.web.shapes.setup import OfApp
 
 PREFIX: Final = "notice"
@@ -31,11 +32,7 @@ MADE_MOST: Final = 50
 
 async def listed(call: Call[OfApp, Nothing]) -> Answer:
     """List notice settings."""
-    limit, after = call.query.limit, read_cursor(call.query.cursor, str, "")
-    app_id = call.app_filter(call.query.app_id)
-    found = call.hub.objects.find(NoticeSettings, after=after, app_id=app_id, limit=limit)
-    items = [show_settings(call, revision, as_now(call, one)) for revision, one in found]
-    return Answer(content=page_of(items, limit, items[-1].id if items else ""))
+    return listed_of(call, NoticeSettings, lambda revision, one: show_settings(call, revision, as_now(call, one)))
 
 
 async def create(call: Call[Nothing, NewNoticeSettings]) -> Answer:

@@ -18,12 +18,13 @@ from northbound.doors.eventbridge import (
 )
 from northbound.doors.rpc import RpcError
 from northbound.doors.throttle import Throttle
-from northbound.model.account import AccessKey, Account
-from northbound.model.errors import HubError, NotFound
+from northbound.model.account import Account
+from northbound.model.errors import HubError
 from northbound.model.wire import Proof, Request, Response
 from northbound.web.address import Networks, client_address
 from northbound.web.call import Hub
 from northbound.web.cycle import where
+from northbound.web.doors.calling import key_of, new_request_id
 from northbound.web.doors.customer import Customer
 from northbound.web.doors.nonces import use_nonce
 from northbound.web.doors.plane_actions import ACTIONS, PlaneCaller
@@ -43,7 +44,7 @@ class PlaneDoor:
 
     async def take(self, request: Request, address: str) -> Response:
         """Answer one call, whatever becomes of it; never with a stack trace."""
-        request_id = self._request_id()
+        request_id = new_request_id(self._hub)
         action = "unknown"
         try:
             call = read_call(request)
@@ -76,12 +77,7 @@ class PlaneDoor:
     def _verified(self, request: Request, call: PlaneCall) -> tuple[Account, Proof]:
         """Return whose call it is and what that proves; raise unless time, signature and nonce hold."""
         check_time(call, self._hub.clock.now())
-        try:
-            key = self._hub.objects.get(AccessKey, call.access_key_id)[1]
-        except NotFound:
-            raise RpcError("InvalidAccessKeyId.NotFound", "Specified access key is not found.", 404) from None
-        if key.state != "enabled":
-            raise RpcError("InvalidAccessKeyId.Inactive", "Specified access key is disabled.")
+        key = key_of(self._hub, call.access_key_id)
         proof = check_signature(request, call, key.secret)
         use_nonce(self._hub, key, call.nonce, call.date)
         return self._hub.objects.get(Account, key.account_id)[1], proof
@@ -89,11 +85,7 @@ class PlaneDoor:
     def too_large(self) -> Response:
         """Refuse a call whose body is not read to its end."""
         refused = RpcError("EventSizeExceed", f"a call has at most {BATCH_BYTES} bytes; send fewer events at once", 409)
-        return refusal(refused, self._request_id())
-
-    def _request_id(self) -> str:
-        digits = self._hub.entropy.bytes(16).hex().upper()
-        return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+        return refusal(refused, new_request_id(self._hub))
 
 
 def door_at_plane(

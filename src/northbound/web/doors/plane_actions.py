@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from northbound.dialects.base import to_ms
-from northbound.doors.bridge import PAGE_MOST, STATUSES, TARGETS_MOST, bus_arn, rule_arn, source_arn
+from northbound.doors.bridge import PAGE_MOST, TARGETS_MOST, bus_arn, rule_arn, source_arn
 from northbound.doors.eventbridge import Given
 from northbound.doors.events import read_events
 from northbound.doors.targets import GivenTarget
@@ -13,7 +13,7 @@ from northbound.doors.throttle import Allowance
 from northbound.logic.route import DEFAULT_BUS
 from northbound.model.wire import Proof, Request
 from northbound.web.doors import event_sources
-from northbound.web.doors.bridge import bus_words, official_sources, source_words
+from northbound.web.doors.bridge_words import bus_words, official_sources, rule_words, source_words
 from northbound.web.doors.buses import create_bus, delete_bus, get_bus, list_buses
 from northbound.web.doors.customer import Customer
 from northbound.web.doors.event_sources import ELSEWHERE, HTTP, EventSource, Webhook
@@ -209,12 +209,7 @@ async def _list_rules(caller: PlaneCaller) -> ANSWERS:
 def _rule_words(caller: PlaneCaller, rule: Rule) -> dict[str, Any]:
     made = rule.kept.created_at
     return {
-        "EventBusName": rule.bus.name,
-        "RuleARN": rule_arn(caller.by.account, rule.bus.name, rule.name),
-        "RuleName": rule.name,
-        "Description": rule.description,
-        "Status": STATUSES.get(rule.kept.state, "DISABLE"),
-        "FilterPattern": rule.kept.pattern,
+        **rule_words(caller.by.account, rule),
         "Targets": list(rule.targets),
         "Ctime": to_ms(made),
         "Mtime": to_ms(rule.kept.changed_at or made),

@@ -21,13 +21,13 @@ from northbound.doors.rpc import (
     wants_xml,
 )
 from northbound.doors.throttle import Throttle
-from northbound.model.account import AccessKey, Account
+from northbound.model.account import Account
 from northbound.model.errors import Conflict, HubError, InvalidInput, NotFound, Overloaded, StoreFailed
 from northbound.model.wire import Request, Response
 from northbound.web.call import Hub
 from northbound.web.cycle import where
 from northbound.web.doors import aliyun_live, aliyun_rtc, bridge
-from northbound.web.doors.calling import Action, Caller
+from northbound.web.doors.calling import Action, Caller, key_of, new_request_id
 from northbound.web.doors.nonces import use_nonce
 
 METHODS: Final = ("GET", "POST")
@@ -60,7 +60,7 @@ class RpcDoor:
 
     async def take(self, request: Request) -> Response:
         """Answer one call, whatever becomes of it; never with a stack trace."""
-        request_id = self._request_id()
+        request_id = new_request_id(self._hub)
         action, call = "unknown", None
         try:
             if request.method not in METHODS:
@@ -83,7 +83,7 @@ class RpcDoor:
     def too_large(self, request: Request) -> Response:
         """Refuse a call whose body is not read to its end; *request* is without it."""
         refused = RpcError("InvalidParameter", f"the body is larger than {BODY_BYTES} bytes", 413)
-        return self._refusal(refused, request, None, self._request_id())
+        return self._refusal(refused, request, None, new_request_id(self._hub))
 
     async def _answered(self, request: Request, call: RpcCall, request_id: str) -> Response:
         action = _action(call)
@@ -106,12 +106,7 @@ class RpcDoor:
     def _account(self, request: Request, call: RpcCall) -> Account:
         """Return whose call it is; raise unless time, signature and nonce hold."""
         moment = check_time(call, self._hub.clock.now())
-        try:
-            key = self._hub.objects.get(AccessKey, call.access_key_id)[1]
-        except NotFound:
-            raise RpcError("InvalidAccessKeyId.NotFound", "Specified access key is not found.", 404) from None
-        if key.state != "enabled":
-            raise RpcError("InvalidAccessKeyId.Inactive", "Specified access key is disabled.")
+        key = key_of(self._hub, call.access_key_id)
         check_signature(request, call, key.secret)
         use_nonce(self._hub, key, call.nonce, moment)
         return self._hub.objects.get(Account, key.account_id)[1]
@@ -122,10 +117,6 @@ class RpcDoor:
         if error.status != 405:
             return refused
         return msgspec.structs.replace(refused, headers=(*refused.headers, ("allow", ", ".join(METHODS))))
-
-    def _request_id(self) -> str:
-        digits = self._hub.entropy.bytes(16).hex().upper()
-        return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
 
 def _action(call: RpcCall) -> Action:

@@ -14,6 +14,7 @@ from northbound.model.errors import Conflict, InvalidInput, NotFound
 from northbound.model.registry import Drop, Put
 from northbound.model.server import CheckedPort, Incident, Server
 from northbound.web.call import Answer, Call, etag
+from northbound.web.resources.listing import listed_of
 from northbound.web.shapes.pages import Nothing, page_of, read_cursor
 from northbound.web.shapes.servers import (
     IncidentQuery,
@@ -34,10 +35,7 @@ PAGE: Final = 500
 
 async def listed(call: Call[OfApp, Nothing]) -> Answer:
     """List media servers."""
-    limit, after = call.query.limit, read_cursor(call.query.cursor, str, "")
-    app_id = call.app_filter(call.query.app_id)
-    items = [_show(call, *one) for one in call.hub.objects.find(Server, after=after, app_id=app_id, limit=limit)]
-    return Answer(content=page_of(items, limit, items[-1].id if items else ""))
+    return listed_of(call, Server, lambda revision, one: _show(call, revision, one))
 
 
 async def create(call: Call[Nothing, NewServer]) -> Answer:

@@ -18,8 +18,9 @@ from northbound.model.errors import Conflict, InvalidInput
 from northbound.model.server import Server
 from northbound.web.call import Answer, Call, etag
 from northbound.web.resources.key_ring import check_keys, read_keys
+from northbound.web.resources.listing import listed_of
 from northbound.web.resources.showing import show_source
-from northbound.web.shapes.pages import Nothing, page_of, read_cursor
+from northbound.web.shapes.pages import Nothing
 from northbound.web.shapes.setup import NewSource, OfApp, RoomListGiven, SourceChange, SourceShown
 from northbound.web.told import told_url
 
@@ -31,11 +32,7 @@ _PUBLIC_URL = re.compile(r"https?://[!-~]{1,2000}")
 
 async def listed(call: Call[OfApp, Nothing]) -> Answer:
     """List sources."""
-    limit, after = call.query.limit, read_cursor(call.query.cursor, str, "")
-    app_id = call.app_filter(call.query.app_id)
-    found = call.hub.objects.find(Source, after=after, app_id=app_id, limit=limit)
-    items = [_shown(call, *one) for one in found]
-    return Answer(content=page_of(items, limit, items[-1].id if items else ""))
+    return listed_of(call, Source, lambda revision, one: _shown(call, revision, one))
 
 
 async def create(call: Call[Nothing, NewSource]) -> Answer:

@@ -15,8 +15,9 @@ from northbound.model.errors import InvalidInput, PatternError
 from northbound.model.registry import Drop
 from northbound.web.call import Answer, Call, etag, not_found
 from northbound.web.resources.belonging import made_for
+from northbound.web.resources.listing import listed_of
 from northbound.web.resources.showing import show_subscription
-from northbound.web.shapes.pages import Nothing, page_of, read_cursor
+from northbound.web.shapes.pages import Nothing
 from northbound.web.shapes.setup import NewSubscription, OfApp, SubscriptionChange
 
 PREFIX = "sub"
@@ -24,11 +25,7 @@ PREFIX = "sub"
 
 async def listed(call: Call[OfApp, Nothing]) -> Answer:
     """List subscriptions."""
-    limit, after = call.query.limit, read_cursor(call.query.cursor, str, "")
-    app_id = call.app_filter(call.query.app_id)
-    found = call.hub.objects.find(Subscription, after=after, app_id=app_id, limit=limit)
-    items = [show_subscription(revision, one, _warnings(one)) for revision, one in found]
-    return Answer(content=page_of(items, limit, items[-1].id if items else ""))
+    return listed_of(call, Subscription, lambda revision, one: show_subscription(revision, one, _warnings(one)))
 
 
 async def create(call: Call[Nothing, NewSubscription]) -> Answer:
