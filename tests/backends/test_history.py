@@ -21,7 +21,7 @@ from northbound.backends.sqlite.database import PAGE
 from northbound.backends.sqlite.history import SqliteHistory
 from northbound.backends.sqlite.log import SqliteLog
 from northbound.backends.sqlite.reader import SqliteLogReader
-from northbound.model.errors import Overloaded, StoreFailed
+from northbound.model.errors import Overloaded, StoreDamaged, StoreFailed
 from northbound.model.event import Event, EventType, Facts
 from northbound.model.history import HistoryQuery
 from northbound.model.log import Logged
@@ -483,3 +483,43 @@ def test_a_damaged_search_is_set_aside_and_made_anew_from_the_log(tmp_path: Path
         assert [hit.offset for hit in found] == [400, *range(353, 0, -50)]
         assert (history.lag(), history.renewed, history.damage()) == (0, 1, None)
     assert (tmp_path / "index.db.damaged").exists()
+
+
+def test_a_search_that_cannot_be_renewed_yet_is_renewed_later(tmp_path: Path, log: MemoryLog) -> None:
+    """Whatever stood in the way, the stage goes on when it is gone: nobody has to start the process anew."""
+    path, aside = tmp_path / "index.db", tmp_path / "index.db.damaged"
+    with closing(SqliteHistory(path, log.head)) as history:
+        fill(log, history, 400)
+    tear(path)
+    with closing(SqliteHistory(path, log.head)) as history:
+        index = Index(log, history)
+        append(log, [event("room3", f"new{number}", key=f"new{number}") for number in range(200)])
+        aside.mkdir()
+        with pytest.raises(OSError, match="directory"):
+            asyncio.run(index.step(200))
+
+        aside.rmdir()
+        while asyncio.run(index.step(100)):
+            continue
+
+        assert (history.lag(), history.renewed) == (0, 1)
+
+
+class Torn:
+    """A log that is damaged itself."""
+
+    def __init__(self, log: MemoryLog) -> None:
+        self.head = log.head
+
+    def read(self, after: int, limit: int) -> list[Logged]:
+        raise StoreDamaged("events.db is damaged: CorruptError")
+
+
+def test_a_damaged_log_costs_no_search(log: MemoryLog, history: SqliteHistory) -> None:
+    """What is searchable stays so: from such a log nobody could make it again."""
+    fill(log, history, 20)
+
+    with pytest.raises(StoreDamaged, match=r"events\.db"):
+        asyncio.run(Index(Torn(log), history).step(100))
+
+    assert (history.cursor(), history.renewed, len(offsets(history, HistoryQuery()))) == (19, 0, 20)

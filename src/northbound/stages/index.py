@@ -36,7 +36,7 @@ class HistoryStore(Protocol):
 
     @property
     def is_damaged(self) -> bool:
-        """Whether somebody found the storage damaged."""
+        """Whether somebody found the storage damaged; so until it is renewed, also when that failed."""
         ...
 
     def renew(self) -> None:
@@ -155,6 +155,8 @@ class Index:
         try:
             return self._batch(limit)
         except StoreDamaged:
+            if not self._history.is_damaged:  # it is the log that cannot be read: a new search would not be better
+                raise
             self._renew()
         return self._batch(limit)
 

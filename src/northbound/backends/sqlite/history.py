@@ -74,7 +74,7 @@ class SqliteHistory:
 
     def renew(self) -> None:
         """Set the file aside and begin a new one; searches that are under way end on the old one."""
-        with self._lock, _failing():
+        with self._lock, self._failing():
             self._reads.close()
             with contextlib.suppress(apsw.Error):
                 self._db.close()
@@ -87,7 +87,7 @@ class SqliteHistory:
 
     def clear(self) -> None:
         """Forget everything, to be indexed from the beginning."""
-        with self._lock, _failing():
+        with self._lock, self._failing():
             with self._db:
                 self._db.execute(query("history.drop"))
                 for script in migrations("index"):
@@ -141,7 +141,7 @@ class SqliteHistory:
 
     def _move(self, after: int, until: int, write: Callable[[], None]) -> bool:
         """Write and move the cursor in one transaction, unless another process moved it (a rebuild)."""
-        with self._lock, _failing():
+        with self._lock, self._failing():
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 known = self._stored_cursor()
@@ -155,6 +155,17 @@ class SqliteHistory:
                 raise
             self._cursor = until if known == after else known
         return known == after
+
+    @contextlib.contextmanager
+    def _failing(self) -> Generator[None]:
+        """Say what the database refused in our own words, and note damage: it stays so until `renew` succeeded."""
+        try:
+            yield
+        except (apsw.CorruptError, apsw.NotADBError) as error:
+            self.is_damaged = True
+            raise StoreDamaged(f"index.db is damaged: {type(error).__name__}") from None
+        except apsw.Error as error:
+            raise StoreFailed(f"index.db did not take it: {type(error).__name__}: {error}") from None
 
     def _store(self, entries: Sequence[Logged]) -> None:
         hits = [hit_of(entry) for entry in entries]
@@ -259,17 +270,6 @@ def _set_aside(path: Path) -> None:
         with contextlib.suppress(FileNotFoundError):
             Path(f"{path}{ending}").rename(aside)
     Path(f"{path}-shm").unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _failing() -> Generator[None]:
-    """Say what the database refused in our own words."""
-    try:
-        yield
-    except (apsw.CorruptError, apsw.NotADBError) as error:
-        raise StoreDamaged(f"index.db is damaged: {type(error).__name__}") from None
-    except apsw.Error as error:
-        raise StoreFailed(f"index.db did not take it: {type(error).__name__}: {error}") from None
 
 
 def _asked(wanted: HistoryQuery) -> dict[str, Any] | None:
