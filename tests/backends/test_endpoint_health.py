@@ -15,7 +15,7 @@ from northbound.dialects import all_dialects
 from northbound.logic.places import APP_PLACES, NARROW
 from northbound.model.app import Endpoint, EndpointState, RetryPolicy
 from northbound.model.delivery import DeliveryState, Failure, FailureKind, Stop
-from northbound.model.errors import Conflict, NotFound
+from northbound.model.errors import Conflict, NotFound, StoreFailed
 from northbound.model.wire import Request, Response
 from northbound.stages.deliver import Deliver
 from northbound.stages.health import PROBES, HealthRules, Poisoned
@@ -238,6 +238,42 @@ def test_since_when_it_fails_outlives_its_process(store: Any):
     post.exchange_all()
 
     assert [one for one, _ in post.stops] == ["ep_1"]
+
+
+class FullOnce(MemoryDeliveries):
+    """A store whose disk is full when an endpoint is started."""
+
+    is_full = True
+
+    def start_endpoint(self, endpoint_id: str) -> None:
+        was_full, self.is_full = self.is_full, False
+        if was_full:
+            raise StoreFailed("the disk is full")
+        super().start_endpoint(endpoint_id)
+
+
+def test_a_recovery_that_cannot_be_stored_is_found_at_the_next_probe():
+    """Neither that endpoint nor another that was tried with it stays stopped for ever."""
+    both = [endpoint(name, retry=STEADY, lane_hold=timedelta(days=99)) for name in ("ep_1", "ep_2")]
+    post = Post(FullOnce(), *both, fails=timedelta(hours=2))
+    numbers = post.add(*[delivery(1, to=name, room=f"src_1//r{room}") for name in post.endpoints for room in range(9)])
+    post.sender.usual = ERROR
+    for _ in range(14):
+        post.exchange_all()
+        post.clock.advance(600)
+    assert len(post.stops) == 2
+    asyncio.run(post.stage.turn())  # both are tried now
+    post.sender.usual = OK
+    post.sender.answer()
+    with pytest.raises(StoreFailed):
+        asyncio.run(post.stage.settle())
+
+    for _ in range(4):
+        post.clock.advance(600)
+        post.exchange_all()
+
+    assert sorted(post.starts) == ["ep_1", "ep_2"]
+    assert {post.of(number).state for number in numbers} == {S.DELIVERED}
 
 
 @pytest.mark.parametrize("probes_gone", [False, True])

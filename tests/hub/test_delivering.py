@@ -5,6 +5,7 @@ from pathlib import Path
 
 import prometheus_client as prometheus
 import pytest
+from msgspec.structs import replace
 
 from northbound.backends.memory import MemoryDeliveries
 from northbound.backends.sqlite.deliveries import SqliteDeliveries
@@ -13,7 +14,7 @@ from northbound.hub.delivering import Delivering
 from northbound.hub.system import SystemClock
 from northbound.model.log import NotFolded
 from northbound.stages.alarms import Alarms
-from northbound.testing.fakes import app, registry, source
+from northbound.testing.fakes import app, endpoint, registry, source
 
 
 @pytest.mark.parametrize(("source_id", "app_id"), [("src_1", "app_1"), ("src_gone", "")])
@@ -36,3 +37,18 @@ def test_an_entry_that_is_set_aside_raises_an_alarm_that_names_it(tmp_path: Path
     assert "ev_7" in told.zh
     figures = prometheus.generate_latest(hub.registry).decode()
     assert 'northbound_alarms_total{kind="not_folded",process="delivery"} 1.0' in figures
+
+
+def test_a_registry_that_cannot_be_taken_over_takes_no_endpoint_away(tmp_path: Path) -> None:
+    """What waits for an endpoint that is not there is cancelled: half a registry would lose events."""
+    store = SqliteDeliveries(tmp_path / "deliveries.db")
+    hub = Delivering(Config(), store, Alarms(MemoryDeliveries(), SystemClock()))
+    sound = registry(app(), source(), endpoint())
+    hub.on_registry(sound)
+
+    with pytest.raises(KeyError, match="uninstalled"):
+        hub.on_registry(replace(sound, endpoints=(endpoint("ep_0", dialect="uninstalled"), *sound.endpoints)))
+    store.close()
+
+    assert hub.endpoint("ep_1") is not None
+    assert list(hub.table.endpoints) == ["ep_1"]

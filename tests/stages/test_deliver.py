@@ -609,6 +609,39 @@ def test_a_commit_that_fails_settles_nothing_and_sends_nothing_more():
     assert [names(one)["northbound-delivery"] for one in post.sender.sent] == ["dl_1_ep_1", "dl_2_ep_1"]
 
 
+class Unreadable(MemoryDeliveries):
+    """A store of which some deliveries cannot be read, for now."""
+
+    unreadable: frozenset[int] = frozenset()
+
+    def load(self, number: int) -> Delivery | None:
+        if number in self.unreadable:
+            raise StoreFailed("the disk does not answer")
+        return super().load(number)
+
+
+def test_what_cannot_be_read_now_keeps_no_place_and_is_sent_later():
+    """Its room waits a moment; the other rooms of the same turn go on."""
+    store = Unreadable()
+    first, second, other = store.add([delivery(1), delivery(2), delivery(1, room="src_1//r2")])
+    post = Post(store=store)
+    post.stage.recover()
+    store.unreadable = frozenset({first})
+    for _ in range(3):
+        post.exchange()
+    assert [post.sender.sent[0].url, len(post.sender.sent)] == ["http://ep_1.test/cb", 1]
+
+    store.unreadable = frozenset()
+    assert [post.of(number).state for number in (first, second, other)] == [S.WAITING, S.WAITING, S.DELIVERED]
+    post.clock.advance(1)
+    for _ in range(3):
+        post.exchange()
+
+    assert [post.of(number).state for number in (first, second, other)] == [S.DELIVERED] * 3
+    assert [names(one)["northbound-seq"] for one in post.sender.sent[1:]] == ["1", "2"]
+    assert post.stage.idle
+
+
 def test_the_stage_goes_on_by_itself_when_the_store_does(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("northbound.stages.deliver.STALLED", 0.001)
     store = Refusing(MemoryDeliveries())

@@ -60,16 +60,16 @@ class Delivering:
         )
 
     def on_registry(self, registry: Registry) -> None:
-        """Take over a changed registry: keys resolved, endpoints that stopped by themselves marked."""
+        """Take over a changed registry: keys resolved, endpoints that stopped by themselves marked.
+
+        Whole or not at all: what waits for an endpoint that is not there is cancelled.
+        """
         apps = {one.id: one for one in registry.apps}
         keys = hub_keys(registry.certificates, self._base)
-        self.certificates = registry.certificates
         stopped = self._store.stopped()
-        self.table = build_table(registry)
-        self.counted = counted_accounts(registry)
-        self._buses = {one.id: one for one in registry.buses}
-        self._endpoints = {}
-        for one in self.table.endpoints.values():
+        table, counted = build_table(registry), counted_accounts(registry)
+        endpoints: dict[str, Endpoint] = {}
+        for one in table.endpoints.values():
             resolved = with_keys(one, apps.get(one.app_id), self._dialects[one.dialect], keys)
             if one.id in stopped and one.state is EndpointState.ENABLED:
                 state = EndpointState.GONE if stopped[one.id].is_gone else EndpointState.FAILING
@@ -77,8 +77,11 @@ class Delivering:
             if resolved.retry.deadline >= self._lease:
                 log.error("endpoint.deadline_over_lease", endpoint=one.id)
                 resolved = replace(resolved, state=EndpointState.DISABLED)
-            self._endpoints[one.id] = resolved
-        self.changed = list(self._endpoints)
+            endpoints[one.id] = resolved
+        self.certificates, self.table, self.counted = registry.certificates, table, counted
+        self._buses = {one.id: one for one in registry.buses}
+        self._endpoints = endpoints
+        self.changed = list(endpoints)
 
     def measure(self, *meters: HeadMeter | LagMeter | SideTasks) -> None:
         """Count what *meters* tell among the process's figures."""

@@ -204,6 +204,15 @@ class Lanes:
         else:
             self._drop(key)
 
+    def give_back(self, lease: Lease, due_at: datetime, now: datetime) -> None:
+        """Take back a lease that came to nothing: nothing was sent, and its lane is due again at *due_at*."""
+        self.ended(lease)
+        self._free(lease)
+        head = self._heads[lease.lane_key]
+        head.leased = 0
+        head.due_at = max(head.due_at, due_at)
+        self._schedule(lease.lane_key, head, now)
+
     def shrink(self, lease: Lease, count: int) -> Lease:
         """Lease only the first *count* of what is leased: together they are more than one request can say."""
         head = self._heads[lease.lane_key]

@@ -173,10 +173,7 @@ class Deliver:
 
     async def step(self, limit: int) -> int:
         """Start up to *limit* exchanges; return how many."""
-        leases = self.lanes.lease(self._steady(), max(0, limit))
-        for lease in leases:
-            self._start(lease)
-        return len(leases)
+        return self._begin(self.lanes.lease(self._steady(), max(0, limit)))
 
     async def settle(self) -> int:
         """Store what ended, in one commit of at most `SETTLE_ROWS`; return how many.
@@ -199,6 +196,9 @@ class Deliver:
         self.health.apply(change)
         for one, lane in zip(batch, lanes, strict=True):
             self.lanes.settle(one.lease, one.in_lane, lane, now)
+            if one.lease.is_probe:
+                self.health.probing.discard(one.endpoint.id)
+        for one, lane in zip(batch, lanes, strict=True):
             self._conclude(one, lane)
         for one in batch:
             await self._look_after(one)
@@ -211,8 +211,7 @@ class Deliver:
         leases = [lease for name in self.health.due() if (lease := self.lanes.probe(name)) is not None]
         for lease in leases:
             self.health.probing.add(lease.endpoint_id)
-            self._start(lease)
-        return len(leases)
+        return self._begin(leases)
 
     async def cancel_deleted(self) -> int:
         """Settle as cancelled what waits for endpoints that were deleted (D13); return how many."""
@@ -226,12 +225,29 @@ class Deliver:
 
     # --- one exchange ---------------------------------------------------------------------------
 
-    def _start(self, lease: Lease) -> None:
+    def _begin(self, leases: Sequence[Lease]) -> int:
+        """Start the exchanges of *leases*; return how many there were. What cannot be read is given back."""
+        for lease in leases:
+            try:
+                endpoint, deliveries = self._read(lease)
+            except Exception:
+                log.exception("delivery.not_readable", endpoint=lease.endpoint_id, again_in=STALLED)
+                now = self._steady()
+                self.lanes.give_back(lease, now + timedelta(seconds=STALLED), now)
+                self.health.probing.discard(lease.endpoint_id)
+            else:
+                self._start(lease, endpoint, deliveries)
+        return len(leases)
+
+    def _read(self, lease: Lease) -> tuple[Endpoint, tuple[Delivery, ...]]:
         endpoint = self._endpoint(lease.endpoint_id)
         loaded = [self.kept.get(number) for number in lease.numbers]
         deliveries = tuple(one for one in loaded if one is not None)
         if endpoint is None or len(deliveries) != len(loaded):
             raise AssertionError(f"a lease of {lease.endpoint_id} without its endpoint or delivery")
+        return endpoint, deliveries
+
+    def _start(self, lease: Lease, endpoint: Endpoint, deliveries: tuple[Delivery, ...]) -> None:
         while True:
             try:
                 request = self._request(deliveries, endpoint)
@@ -405,8 +421,6 @@ class Deliver:
 
     async def _look_after(self, one: Outcome) -> None:
         """Start an endpoint that accepts again, stop one that fails for too long."""
-        if one.lease.is_probe:
-            self.health.probing.discard(one.endpoint.id)
         if isinstance(one.step, Done):
             if self.health.accepted(one.endpoint, is_probe=one.lease.is_probe):
                 self.lanes.resume(one.endpoint.id)
