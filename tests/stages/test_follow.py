@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import apsw
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -636,6 +636,7 @@ EVERY_WIRE = build_table(
 
 
 @settings(max_examples=60, deadline=None)
+@example([Event(type=EventType.RECORDING_UPLOAD_PROGRESSED, dialect="avd", facts=Facts(progress=float("nan")))])
 @given(st.lists(odd_events, min_size=1, max_size=6))
 def test_no_event_however_odd_is_beyond_the_fold_or_a_foreign_wire(events: list[Event]):
     """Times at either end of the calendar, huge numbers, no numbers, empty and endless names."""

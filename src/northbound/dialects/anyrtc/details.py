@@ -238,7 +238,8 @@ def _read_progress(details: Words) -> Facts:
 
 
 def _say_progress(say: Composer, options: Options) -> dict[str, Any]:
-    return {"progress": round(min(max(say.need(D + "progress", say.fact("progress"), 0.0), 0.0), 1.0) * 10_000)}
+    share = say.need(D + "progress", say.fact("progress"), 0.0)
+    return {"progress": round(min(max(0.0, share), 1.0) * 10_000)}  # in this order, what is no number is 0
 
 
 def exits(code: Any) -> tuple[str, ...] | None:
