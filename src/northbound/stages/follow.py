@@ -4,11 +4,10 @@ An entry that our code cannot fold or tell is set aside, which it alone pays for
 """
 
 import asyncio
-import traceback
 from collections import ChainMap, Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
-from pathlib import Path
+from traceback import format_tb, walk_tb
 from typing import Any, Final, ParamSpec, TypeVar
 
 import msgspec
@@ -31,7 +30,7 @@ BATCH = 512  # entries folded and routed in one transaction
 POLL = timedelta(milliseconds=250)  # the safety net when the doorbell is lost (S11)
 STALLED = 1.0  # seconds of pause after a batch that could not be stored
 CONCLUDED = 1_000  # conclusions handed to the log at once: large rooms that close together make hundreds of thousands
-OURS: Final = "northbound"
+OURS: Final = "northbound."
 FOLD: Final = "fold"
 COUNT: Final = "count"
 ROUTE: Final = "route"
@@ -262,17 +261,16 @@ def _from_store(look: Callable[Given, Found], *names: Given.args, **more: Given.
 
 def _not_folded(entry: Logged, part: str, error: Exception) -> tuple[NotFolded, str]:
     """Return *entry* as set aside, and the trace; of the error only its class is told: it may quote a value."""
-    frames = traceback.extract_tb(error.__traceback__)
-    ours = [one for one in frames if OURS in Path(one.filename).parts]
-    last = ours[-1] if ours else frames[-1]
+    codes = [(frame.f_globals.get("__name__", ""), frame.f_code.co_name) for frame, _ in walk_tb(error.__traceback__)]
+    module, function = next((one for one in reversed(codes) if one[0].startswith(OURS)), codes[-1])
     one = NotFolded(
         offset=entry.offset,
         event_id=entry.id,
         source_id=entry.source_id,
         part=part,
-        reason=f"{type(error).__name__} in {Path(last.filename).stem}.{last.name}",
+        reason=f"{type(error).__name__} in {module.rpartition('.')[2]}.{function}",
     )
-    return one, "".join(traceback.format_list(frames))
+    return one, "".join(format_tb(error.__traceback__))
 
 
 def _over(step: Step) -> Room:
