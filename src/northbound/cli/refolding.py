@@ -1,27 +1,36 @@
-"""Fold the whole log again, offline, and compare with the rooms that the delivery process keeps, or replace them."""
+"""Fold the whole log again, offline, and compare with the rooms that the delivery process keeps, or replace them.
+
+Replacing them, what was set aside can be sent as well: here alone each such entry has its room of that moment again.
+"""
 
 import contextlib
 import fcntl
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import apsw
 import msgspec
+from msgspec.structs import replace
 
+from northbound.backends.sqlite.control import SqliteControl, SqliteControlReader
 from northbound.backends.sqlite.database import open_reader, open_writer, query
 from northbound.backends.sqlite.reader import SqliteLogReader
-from northbound.backends.sqlite.rows import not_folded_of, not_folded_rows
+from northbound.backends.sqlite.rows import delivery_rows, not_folded_of, not_folded_rows
 from northbound.dialects import all_dialects
 from northbound.hub.system import Folder
-from northbound.logic.route import build_table
+from northbound.logic.route import RoutingTable, build_table
 from northbound.model.app import Registry
+from northbound.model.delivery import Delivery
 from northbound.model.errors import ConfigError, StoreFailed
 from northbound.model.log import NOT_FOLDED_KEPT, NotFolded
 from northbound.model.room import Memory, Room
-from northbound.stages.follow import FOLD, Batch, refold
+from northbound.stages.control import replayed
+from northbound.stages.follow import COUNT, FOLD, ROUTE, Batch, refold
 
 PAGE = 2_000
+_NOBODY = build_table(Registry())
 _ENCODE = msgspec.json.Encoder().encode
 
 
@@ -41,6 +50,15 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     rooms: int
     different: int
     difference: Difference | None
+
+
+class Rewritten(msgspec.Struct, frozen=True, kw_only=True):
+    """What a rebuild wrote: rooms, from the log up to `cursor`, and of entries set aside how many were told to whom."""
+
+    rooms: int
+    cursor: int
+    told: int = 0
+    deliveries: int = 0
 
 
 def open_log(folder: Folder) -> SqliteLogReader:
@@ -71,70 +89,119 @@ def compare_rooms(folder: Folder) -> Comparison:
     return Comparison(cursor=cursor, rooms=len(live), different=different, difference=first)
 
 
-def rewrite_rooms(folder: Folder) -> tuple[int, int]:
-    """Replace rooms, past rooms and memories by what the log gives; return (rooms, cursor). `serve` must not run."""
+def rewrite_rooms(folder: Folder, agree: Callable[[int, int], bool] | None = None) -> Rewritten | None:
+    """Replace rooms, past rooms and memories by what the log gives; `serve` must not run.
+
+    With *agree*, whoever is subscribed now is sent what was set aside and can be told. It is asked first, with how many
+    entries in how many deliveries; None when it says no: nothing was written.
+    """
     _must_exist(folder, folder.deliveries)
+    if agree is not None:
+        _must_exist(folder, folder.control)
     log = open_log(folder)
     with contextlib.closing(log), _alone(folder), _readable():
         database = open_writer(folder.deliveries, "deliveries")
         try:
-            return _rewrite(log, database)
+            if agree is None:
+                return _written(database, _folded(log, database, _NOBODY), send=False)
+            found = _folded(log, database, build_table(SqliteControlReader(folder.control).load()))
+            if not agree(len(found.told), len(found.deliveries)):
+                return None
+            _note(folder, found)
+            return _written(database, found, send=True)
         finally:
             database.close()
 
 
-def _rewrite(log: SqliteLogReader, database: apsw.Connection) -> tuple[int, int]:
+def _folded(log: SqliteLogReader, database: apsw.Connection, table: RoutingTable) -> "_Folded":
+    """Fold the log again, and say by *table* what was set aside; changes nothing."""
     row: Any = database.execute(query("deliveries.cursor_get"), ("log",)).fetchone()
-    cursor: int = -1 if row is None else row[0]
-    folded = _Folded()
-    for entries in _entries(log, cursor):
-        batch = Batch(folded, all_dialects(), build_table(Registry()))  # no routes: nothing is sent again
+    found = _Folded(-1 if row is None else row[0])
+    rows: list[Any] = database.execute(query("deliveries.not_folded"), (NOT_FOLDED_KEPT,)).fetchall()
+    found.known = [not_folded_of(one) for one in reversed(rows)]
+    untold = {one.offset for one in found.known if one.part != COUNT}
+    for entries in _entries(log, found.until):
+        batch = Batch(found, all_dialects(), _NOBODY)
         for entry in entries:
+            batch.table = table if entry.offset in untold else _NOBODY  # nothing else is sent again
             batch.take(entry)
-        folded.rooms |= batch.rooms
-        folded.memories |= batch.memories
-        folded.past.extend(batch.past)
-        folded.set_aside.extend(one for one, _ in batch.set_aside)
+        found.add(batch)
+        failed = {one.offset for one, _ in batch.set_aside if one.part != COUNT}
+        found.told |= {entry.offset for entry in entries if entry.offset in untold} - failed
+    return found
+
+
+def _note(folder: Folder, found: "_Folded") -> None:
+    """Put into the audit what is sent, before it is."""
+    control = SqliteControl(folder.control)
+    try:
+        control.note("set_aside.sent", found.mark, who="northbound rebuild", now=datetime.now(UTC))
+    finally:
+        control.close()
+
+
+def _written(database: apsw.Connection, found: "_Folded", *, send: bool) -> Rewritten:
+    """Replace the rooms, and with *send* add the deliveries, in one transaction."""
     sent: dict[str, bytes] = {}
+    deliveries, told = (found.deliveries, found.told) if send else ([], set[int]())
     with database:
         for key in _keys(database):
-            found: Any = database.execute(query("deliveries.room_get"), (key,)).fetchone()
-            sent[key] = found[1]
+            row: Any = database.execute(query("deliveries.room_get"), (key,)).fetchone()
+            sent[key] = row[1]
         for name in ("rooms_clear", "rooms_past_clear", "memories_clear"):
             database.execute(query(f"deliveries.{name}"))
         database.executemany(
             query("deliveries.room_put"),
-            [(key, int(room.open), _ENCODE(room), sent.get(key, b"{}")) for key, room in folded.rooms.items()],
+            [(key, int(room.open), _ENCODE(room), sent.get(key, b"{}")) for key, room in found.rooms.items()],
         )
         database.executemany(
-            query("deliveries.room_past"), [(key, room.instance, _ENCODE(room)) for key, room in folded.past]
+            query("deliveries.room_past"), [(key, room.instance, _ENCODE(room)) for key, room in found.past]
         )
         database.executemany(
             query("deliveries.memory_put"),
-            [(key, _ENCODE(memory)) for key, memory in folded.memories.items() if memory.connections],
+            [(key, _ENCODE(memory)) for key, memory in found.memories.items() if memory.connections],
         )
-        _set_aside_anew(database, folded.set_aside)
-    return len(folded.rooms), cursor
+        last: Any = database.execute(query("deliveries.last")).fetchone()
+        first = (last[0] or 0) + 1
+        numbers = range(first, first + len(deliveries))
+        database.executemany(query("deliveries.add"), delivery_rows(numbers, deliveries))
+        _set_aside_anew(database, found, told)
+    return Rewritten(rooms=len(found.rooms), cursor=found.until, told=len(told), deliveries=len(deliveries))
 
 
-def _set_aside_anew(database: apsw.Connection, not_folded: Sequence[NotFolded]) -> None:
-    """Write down what cannot be folded now; what was folded and not told of is still not told of."""
-    rows: list[Any] = database.execute(query("deliveries.not_folded"), (NOT_FOLDED_KEPT,)).fetchall()
-    untold = [one for one in map(not_folded_of, rows) if one.part != FOLD]
+def _set_aside_anew(database: apsw.Connection, found: "_Folded", told: set[int]) -> None:
+    """Write down what cannot be folded now; what is folded and nobody was told of stays to be told."""
+    unfolded = {one.offset for one in found.set_aside}
+    left = [one for one in found.known if one.part == COUNT or one.offset not in unfolded | told]
+    untold = [replace(one, part=ROUTE) if one.part == FOLD else one for one in left]
     database.execute(query("deliveries.not_folded_clear"))
-    both = sorted([*untold, *not_folded], key=lambda one: one.offset)
-    database.executemany(query("deliveries.not_folded_add"), not_folded_rows(both))
+    every = sorted([*untold, *found.set_aside], key=lambda one: one.offset)
+    database.executemany(query("deliveries.not_folded_add"), not_folded_rows(every))
     database.execute(query("deliveries.not_folded_trim"), (NOT_FOLDED_KEPT,))
 
 
 class _Folded:
-    """The rooms while they are folded: a store that only remembers."""
+    """The rooms while they are folded: a store that only remembers. And what was set aside, then and now."""
 
-    def __init__(self) -> None:
+    def __init__(self, until: int) -> None:
+        self.until = until  # the log's offset up to which it is folded
+        self.mark = f"set_aside_{until}"  # by which the deliveries are told from those of then
         self.rooms: dict[str, Room] = {}
         self.memories: dict[str, Memory] = {}
         self.past: list[tuple[str, Room]] = []
-        self.set_aside: list[NotFolded] = []
+        self.set_aside: list[NotFolded] = []  # what cannot be folded now
+        self.known: list[NotFolded] = []  # what was set aside before
+        self.told: set[int] = set()  # offsets of those of them that can be told
+        self.deliveries: list[Delivery] = []
+
+    def add(self, batch: Batch) -> None:
+        """Remember what *batch* gave; what is sent has the lane of replays, where each room keeps its order."""
+        now = datetime.now(UTC)
+        self.rooms |= batch.rooms
+        self.memories |= batch.memories
+        self.past.extend(batch.past)
+        self.set_aside.extend(one for one, _ in batch.set_aside if one.part == FOLD)
+        self.deliveries.extend(replayed(one, self.mark, now) for one in batch.deliveries)
 
     def cursor(self) -> int:
         return -1

@@ -171,7 +171,7 @@ def replay(
     if not yes:
         if as_json:
             raise InvalidInput(f"{count} deliveries would be sent again; add --yes")
-        if not _confirmed(f"send {count} deliveries again?"):
+        if not confirmed(f"send {count} deliveries again?"):
             raise typer.Exit(Code.NO)
     answer = client.call("POST", "/replays", wanted | {"dry_run": False})
     outcome = _outcome(client, answer["command_id"])
@@ -183,7 +183,8 @@ def replay(
     _said({"count": sent, "command_id": answer["command_id"], "state": outcome["state"]}, says, as_json=as_json)
 
 
-def _confirmed(question: str) -> bool:
+def confirmed(question: str) -> bool:
+    """Ask; raise `InvalidInput` where nobody can answer."""
     try:
         return typer.confirm(question)
     except typer.Abort:

@@ -1,7 +1,8 @@
 """Commands that look at the data folder itself: rebuild, backup, log verify, config show and check."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
@@ -9,28 +10,33 @@ import typer
 from northbound.cli.output import AsJson, Code, out, print_json, shown, styled
 from northbound.cli.settings import ConfigFile, DataFolder, origins, read_settings
 from northbound.config import SECRETS, Config
+from northbound.model.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from northbound.hub.system import Folder
 
 
 def rebuild(
     verify: Annotated[bool, typer.Option("--verify", help="Only compare with the live rooms; change nothing.")] = False,
+    send: Annotated[bool, typer.Option("--send", help="Also send what was set aside and can be told now.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before --send.")] = False,
     data: DataFolder = None,
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Fold the whole log again. With --verify, compare with the live rooms byte for byte; exit code 1 on a difference.
 
-    Without --verify the rooms are written anew, which needs `serve` to be stopped.
+    Without --verify the rooms are written anew, which needs `serve` to be stopped. With --send, events that an older
+    version set aside are sent by the next `serve`; says how many first. Exit code 1, nothing written, if you say no.
     """
-    from northbound.cli.refolding import compare_rooms, rewrite_rooms
+    from northbound.cli.refolding import compare_rooms
     from northbound.hub.system import Folder
 
+    if verify and send:
+        raise InvalidInput("--verify changes nothing; leave it out to --send")
     folder = Folder(read_settings(config, data=data).data)
     if not verify:
-        count, cursor = rewrite_rooms(folder)
-        if as_json:
-            print_json({"rooms": count, "cursor": cursor})
-        else:
-            out().print(f"{count} rooms written anew from {cursor + 1} log entries")
+        _rewrite(folder, _agreed(yes=yes, as_json=as_json) if send else None, as_json=as_json)
         return
     found = compare_rooms(folder)
     if as_json:
@@ -48,6 +54,34 @@ def rebuild(
         console.print(f"  folded: {shown(first.folded)}")
     if found.difference is not None:
         raise typer.Exit(Code.NO)
+
+
+def _rewrite(folder: "Folder", agree: Callable[[int, int], bool] | None, *, as_json: bool) -> None:
+    from northbound.cli.refolding import rewrite_rooms
+
+    done = rewrite_rooms(folder, agree)
+    if done is None:
+        raise typer.Exit(Code.NO)
+    if as_json:
+        print_json(msgspec.to_builtins(done))
+        return
+    out().print(f"{done.rooms} rooms written anew from {done.cursor + 1} log entries")
+    if agree is not None:
+        out().print(f"{done.told} events that were set aside are told, in {done.deliveries} deliveries")
+
+
+def _agreed(*, yes: bool, as_json: bool) -> Callable[[int, int], bool]:
+    from northbound.cli.talking import confirmed
+
+    def agree(told: int, deliveries: int) -> bool:
+        if yes or not deliveries:
+            return True
+        question = f"send {told} events that were set aside, in {deliveries} deliveries?"
+        if as_json:
+            raise InvalidInput(f"{question} Add --yes")
+        return confirmed(question)
+
+    return agree
 
 
 def backup(

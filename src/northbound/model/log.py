@@ -10,7 +10,7 @@ from northbound.model.event import Event
 from northbound.model.wire import Proof, Request
 
 PARTITIONS = 64
-NOT_FOLDED_KEPT = 1_000  # entries set aside of which is known which they are; the oldest make room
+NOT_FOLDED_KEPT = 100_000  # entries set aside of which is known which they are, some 15 MB; the oldest make room
 
 
 class Origin(StrEnum):

@@ -145,7 +145,7 @@ class Batch:
     def __init__(self, store: RoomStore, dialects: Mapping[str, Dialect], table: RoutingTable) -> None:
         self._store = store
         self._dialects = dialects
-        self._table = table
+        self.table = table  # whom the next entry is told, and counted for
         self._sent: dict[tuple[str, str], int] = {}
         self.rooms: dict[str, Room] = {}
         self.past: list[tuple[str, Room]] = []
@@ -200,13 +200,13 @@ class Batch:
         """Return what the steps of an entry add to the figures of its app and account."""
         tallies: list[tuple[str, Tally]] = []
         for step in moved.steps:
-            app = self._table.app_of(step.logged.source_id)
+            app = self.table.app_of(step.logged.source_id)
             if app is None:
                 continue
-            tallies.extend((app.id, one) for one in tally(step, self._table.zones[app.id]))
-            account_id = self._table.accounts.get(app.id)
+            tallies.extend((app.id, one) for one in tally(step, self.table.zones[app.id]))
+            account_id = self.table.accounts.get(app.id)
             if account_id is not None:
-                zone = self._table.zones[account_id]
+                zone = self.table.zones[account_id]
                 tallies.extend((account_id, one) for one in account_tally(step, zone))
         return tallies
 
@@ -215,11 +215,11 @@ class Batch:
         found: tuple[list[Delivery], list[tuple[str, Loss]]] = ([], [])
         sent = ChainMap[tuple[str, str], int]({}, self._sent)
         for step in moved.steps:
-            app = self._table.app_of(step.logged.source_id)
+            app = self.table.app_of(step.logged.source_id)
             if app is None or not step.deliver:
                 continue
             deliveries, losses = route(
-                step, app, self._table, self._dialects, lambda name, key=step.key: self._last_sent(sent, name, key)
+                step, app, self.table, self._dialects, lambda name, key=step.key: self._last_sent(sent, name, key)
             )
             sent.update({(delivery.endpoint_id, step.key): delivery.seq for delivery in deliveries})
             found[0].extend(deliveries)
