@@ -417,6 +417,27 @@ def test_many_cancelled_at_once_and_what_comes_meanwhile_is_not_lost():
     assert post.stage.lanes.size == 0
 
 
+def test_what_is_taken_for_a_deleted_endpoint_while_others_are_cancelled_is_too():
+    """The commit leaves the loop to others, who may just have a test event for it."""
+    store, late = MemoryDeliveries(), list[int]()
+
+    async def aside(
+        rows: Sequence[tuple[int, Attempt | None, NextStep, Lane, int]], health: HealthChange = NO_CHANGE
+    ) -> None:
+        store.settle(rows, health)
+        if not late:
+            late.extend(post.add(delivery(3)))
+
+    post = Post(store=store, settle=aside)
+    post.add(delivery(1), delivery(2))
+    post.endpoints.clear()
+    post.stage.wake()
+    post.turn()
+    post.turn()
+
+    assert (post.of(late[0]).state, post.stage.idle) == (S.CANCELLED, True)
+
+
 def test_a_disabled_endpoint_waits():
     post = Post(endpoint(state=EndpointState.DISABLED, retry=POLICY))
     (number,) = post.add(delivery())

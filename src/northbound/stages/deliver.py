@@ -99,7 +99,7 @@ class Deliver:
         self.hands = Hands(queue, self.lanes, self.kept, self.heads, endpoint, self._steady, self.wake)
         self._flights: dict[LaneKey, Flight] = {}
         self._outcomes: list[Outcome] = []
-        self._look_for_deleted = False
+        self._looks = 0  # asked for, for what waits for endpoints that were deleted
         self._wake = asyncio.Event()
         self._began = clock.now(), clock.monotonic()
 
@@ -113,7 +113,7 @@ class Deliver:
             is_first = self.lanes.add(one.number, one.endpoint_id, one.order_key, one.lane, due_at, now, tried=tried)
             if is_first:
                 self.kept.may_be_sent(one.number)
-        self._look_for_deleted = True
+        self._looks += 1
         self.health.recover()
         return len(waiting)
 
@@ -123,13 +123,13 @@ class Deliver:
         for number, one in zip(numbers, deliveries, strict=True):
             self.kept.take(number, one)
             self.lanes.add(number, one.endpoint_id, one.order_key, one.lane, now, now)
-            self._look_for_deleted = self._look_for_deleted or self._endpoint(one.endpoint_id) is None
+            self._looks += self._endpoint(one.endpoint_id) is None
         if deliveries:
             self._wake.set()
 
     def wake(self) -> None:
         """Look again: an endpoint changed."""
-        self._look_for_deleted = True
+        self._looks += 1
         self._wake.set()
 
     def started(self, endpoint_id: str) -> None:
@@ -166,7 +166,7 @@ class Deliver:
         """Settle what ended, then start what is due; tell whether there was anything to do."""
         self._expire()
         settled = await self.settle()
-        if self._look_for_deleted:
+        if self._looks:
             await self.cancel_deleted()
         self.probe()
         return bool(await self.step(PLACES - len(self._flights)) or settled)
@@ -215,12 +215,12 @@ class Deliver:
 
     async def cancel_deleted(self) -> int:
         """Settle as cancelled what waits for endpoints that were deleted (D13); return how many."""
-        cancelled = 0
+        cancelled, looks = 0, self._looks
         for endpoint_id in self.lanes.endpoint_ids():
             if self._endpoint(endpoint_id) is None:
                 self.health.forget(endpoint_id)
                 cancelled += await cancel_all(endpoint_id, self.lanes, self.kept, self._store)
-        self._look_for_deleted = False
+        self._looks -= looks  # what was asked for meanwhile is still to come
         return cancelled
 
     # --- one exchange ---------------------------------------------------------------------------
@@ -384,7 +384,7 @@ class Deliver:
 
     def _unless_deleted(self, one: Outcome) -> Outcome:
         if isinstance(one.step, RetryAt) and self._endpoint(one.endpoint.id) is None:
-            self._look_for_deleted = True
+            self._looks += 1
             return replace(one, step=DELETED, in_lane=DELETED)
         return one
 
