@@ -8,7 +8,17 @@ import pytest
 
 from northbound.dialects import all_dialects
 from northbound.dialects.base import Dialect, Options
-from northbound.logic.route import Loss, RoutingTable, Said, build_table, route, test_delivery
+from northbound.logic.route import (
+    COMPILED_LONG,
+    SHORT,
+    Loss,
+    RoutingTable,
+    Said,
+    build_table,
+    compile_for,
+    route,
+    test_delivery,
+)
 from northbound.model.delivery import Delivery, Fill, Lane, View
 from northbound.model.errors import InvalidInput
 from northbound.model.event import Event, EventType, Media, Role
@@ -424,3 +434,16 @@ def test_a_subscription_sees_what_is_recorded_while_it_is_in_force():
     deliveries, _ = routed(folding, table)
 
     assert [one.endpoint_id for one in deliveries] == ["ep_1", "ep_2"]
+
+
+def test_few_long_patterns_are_kept_compiled():
+    """One takes up to 700 KiB: twenty thousand of them, made by changing one rule, would take all memory."""
+    short = '{"type":["room.opened"]}'
+    long = [f'{{"type":["{"x" * SHORT}{number}"]}}' for number in range(COMPILED_LONG + 1)]
+    kept, first = compile_for("standard", short), compile_for("standard", long[0])
+    assert compile_for("standard", long[0]) is first
+    for one in long[1:]:
+        compile_for("standard", one)
+
+    assert compile_for("standard", long[0]) is not first
+    assert compile_for("standard", short) is kept

@@ -27,7 +27,9 @@ NEUTRAL = "standard"
 DEFAULT_BUS = "default"
 NOTHING_SET: Options = MappingProxyType({})
 ROLE = "nbrole"  # what a rule may ask for beside the words of our own view: the role of whom the event is about
-COMPILED = 20_000  # patterns kept compiled: some 3 KiB each
+SHORT = 256  # characters of a pattern; compiled it takes up to 42 times its text
+COMPILED = 20_000  # short patterns kept compiled: 60 MB as rules usually are, 215 MB at most
+COMPILED_LONG = 256  # others: one of 16 KiB takes 700, and whoever changes a rule again and again makes new ones
 NEUTRAL_KEYS = CLOUD_EVENT_KEYS | {"nbdialect", "nbseq", "nbroom", ROLE}  # the attributes our own view adds
 
 
@@ -138,10 +140,20 @@ def _zone(name: str) -> ZoneInfo:
     return zone_named(name) or ZoneInfo("UTC")  # refused when it is set; an old row must not stop routing
 
 
-@lru_cache(maxsize=COMPILED)  # a table is built at each change and a page at each look, and few patterns changed
 def compile_for(view: str, pattern: str) -> Pattern:
-    """Compile *pattern* over the view it is matched against (ruling 8); raise `PatternError`."""
+    """Compile *pattern* over the view it is matched against (ruling 8); raise `PatternError`.
+
+    Kept for next time: a table is built at each change and a page at each look, and few patterns changed.
+    """
+    return (_short if len(pattern) <= SHORT else _long)(view, pattern)
+
+
+def _compiled(view: str, pattern: str) -> Pattern:
     return compile_pattern(pattern, keys=NEUTRAL_KEYS if view == NEUTRAL else ANY_KEY)
+
+
+_short = lru_cache(maxsize=COMPILED)(_compiled)
+_long = lru_cache(maxsize=COMPILED_LONG)(_compiled)
 
 
 def _route_of(
