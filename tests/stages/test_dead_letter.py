@@ -114,6 +114,27 @@ def test_while_it_cannot_be_put_it_is_no_dead_letter_and_nobody_else_waits() -> 
     assert (post.state(first), post.on_bus, post.dead.idle) == (S.DEAD, [WORDS], True)
 
 
+def test_words_that_are_no_object_are_put_in_an_envelope() -> None:
+    """A dialect of somebody's own may say an event as a list."""
+    event = as_dead_letter(replace(delivery(3), view=View(words=msgspec.Raw(b'["x",1]')), dialect="own"))
+
+    assert json.loads(bytes(event.vendor))["data"] == ["x", 1]
+
+
+def test_what_our_code_cannot_put_is_a_dead_letter_all_the_same() -> None:
+    """It ends neither the process, to be tried by the next one again, nor the way of the others."""
+    post = Post()
+    broken, sound = post.add(replace(own(1), view=View(words=msgspec.Raw(b'{"id":'))), replace(own(2), order_key="r2"))
+    for _ in range(2):
+        asyncio.run(post.stage.turn())
+        post.sender.answer(ERROR, ERROR)
+    post.put()
+    post.settle()
+
+    assert [post.state(number) for number in (broken, sound)] == [S.DEAD, S.DEAD]
+    assert (len(post.on_bus), post.dead.idle) == (1, True)
+
+
 def test_a_crash_between_put_and_settled_repeats_nothing() -> None:
     post = Post()
     (number,) = post.add(own())

@@ -229,7 +229,7 @@ def as_dead_letter(delivery: Delivery) -> Event:
     It tells of no room there, so that nothing is counted twice. Words of a wire without an envelope get one.
     """
     words = delivery.view.words
-    parts = msgspec.json.decode(words, type=Words)
+    parts = msgspec.json.decode(words, type=Words) if bytes(words).lstrip().startswith(b"{") else Words()
     if delivery.dialect != VIEW and not (identity(parts) and source_of(parts)):
         words = msgspec.Raw(
             msgspec.json.encode(

@@ -65,7 +65,12 @@ class DeadLetters:
         while self._waiting:
             endpoint, deliveries, on_put = self._waiting[0]
             for delivery in deliveries:
-                await self._put_one(endpoint, delivery)
+                try:
+                    await self._put_one(endpoint, delivery)
+                except StoreFailed:
+                    raise
+                except Exception:  # a fault of ours: a dead letter all the same, and the others go on
+                    log.exception("dead_letter.cannot_be_put", endpoint=endpoint.id, delivery=delivery.id)
             self._waiting.popleft()
             on_put()
             done += 1
