@@ -93,6 +93,13 @@ class Hub:
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     streams: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(STREAMS))
 
+    def every(self, kind: type[Kind], owner: str | None = None) -> Iterator[Kind]:
+        """Yield all objects of a kind, of one owner or all."""
+        after = ""
+        while found := self.objects.find(kind, after=after, app_id=owner, limit=PAGE):
+            yield from (one for _, one in found)
+            after = found[-1][1].id
+
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
@@ -159,20 +166,13 @@ class Call(Generic[Query, Body]):
             self.own(App, app_id)
         return app_id or self.key.app_id
 
-    def every(self, kind: type[Kind], app_id: str | None) -> Iterator[Kind]:
-        """Yield all objects of a kind, of one app or all."""
-        after = ""
-        while found := self.hub.objects.find(kind, after=after, app_id=app_id, limit=PAGE):
-            yield from (one for _, one in found)
-            after = found[-1][1].id
-
     def source_ids(self, source_id: str | None = None) -> tuple[str, ...] | None:
         """Return the sources that a list is limited to, None for all; deleted ones are seen by unlimited keys."""
         if self.key.app_id is None:
             return None if source_id is None else (source_id,)
         if source_id is not None:
             return (self.own(Source, source_id)[1].id,)
-        return tuple(one.id for one in self.every(Source, self.key.app_id))
+        return tuple(one.id for one in self.hub.every(Source, self.key.app_id))
 
     def endpoint_ids(self, endpoint_id: str | None = None) -> tuple[str, ...] | None:
         """Return the endpoints that a list is limited to, None for all."""
@@ -180,7 +180,7 @@ class Call(Generic[Query, Body]):
             return None if endpoint_id is None else (endpoint_id,)
         if endpoint_id is not None:
             return (self.own(Endpoint, endpoint_id)[1].id,)
-        return tuple(one.id for one in self.every(Endpoint, self.key.app_id))
+        return tuple(one.id for one in self.hub.every(Endpoint, self.key.app_id))
 
     # --- changing ---------------------------------------------------------------------------------
 

@@ -132,11 +132,11 @@ def _app(caller: Caller) -> App:
 
 
 def _apps(caller: Caller) -> list[App]:
-    return [app for app in caller.every(App) if app.account_id == caller.account.id]
+    return [app for app in caller.hub.every(App) if app.account_id == caller.account.id]
 
 
 def _sources(caller: Caller, apps: list[App]) -> tuple[str, ...]:
-    return tuple(one.id for app in apps for one in caller.every(Source, app.id))
+    return tuple(one.id for app in apps for one in caller.hub.every(Source, app.id))
 
 
 async def _channel(caller: Caller, app: App) -> list[Room]:

@@ -1,7 +1,7 @@
 """What every action of the vendors' management interfaces has at hand: who calls, with what, and the hub."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ParamSpec, TypeVar
@@ -12,9 +12,9 @@ from northbound.doors.throttle import Allowance
 from northbound.model.account import AccessKey, Account, Once
 from northbound.model.app import App
 from northbound.model.errors import NotFound
-from northbound.model.registry import Drop, Kind, Object, Put
+from northbound.model.registry import Drop, Object, Put
 from northbound.model.wire import Request
-from northbound.web.call import PAGE, Hub
+from northbound.web.call import Hub
 
 Given = ParamSpec("Given")
 Found = TypeVar("Found")
@@ -55,13 +55,6 @@ class Caller:
         """Do it all in one transaction, in the caller's name."""
         wanted = [one if isinstance(one, Put) else Put(one=one) for one in puts]
         self.hub.objects.change(wanted, drops, who=self.who, now=self.now, once=once)
-
-    def every(self, kind: type[Kind], owner: str | None = None) -> Iterator[Kind]:
-        """Yield all objects of a kind, of one owner or all."""
-        after = ""
-        while found := self.hub.objects.find(kind, after=after, app_id=owner, limit=PAGE):
-            yield from (one for _, one in found)
-            after = found[-1][1].id
 
     async def read(self, view: Callable[Given, Found], *args: Given.args, **kwargs: Given.kwargs) -> Found:
         """Run a read of a view beside the loop, so that a slow one holds nobody up."""

@@ -37,7 +37,7 @@ async def _room_keys(call: Call[RecordingQuestion, Nothing]) -> list[str]:
     """Return the keys of rooms in which the name occurs, those of the newest events first."""
     query = call.query
     app_id = call.app_filter(query.app_id)
-    sources = call.source_ids() if app_id is None else tuple(one.id for one in call.every(Source, app_id))
+    sources = call.source_ids() if app_id is None else tuple(one.id for one in call.hub.every(Source, app_id))
     wanted = HistoryQuery(source_ids=sources, room_id=query.cname, text=query.sid, limit=HITS)
     hits = await call.read(call.hub.history.search, wanted)
     return list(dict.fromkeys(hit.room_key for hit in hits if query.sid in (None, hit.summary.recording_id)))

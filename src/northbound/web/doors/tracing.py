@@ -23,12 +23,12 @@ from northbound.model.log import Logged
 from northbound.ports import AttemptRow
 from northbound.web.doors.buses import Listed, get_bus, sources_of
 from northbound.web.doors.customer import Customer
-from northbound.web.tracing import DELIVERIES_SHOWN, buses_of, ended, searched, source_of, views_of
+from northbound.web.tracing import buses_of, ended, searched, source_of, views_of
 
 SAME_ID: Final = 16  # events of one id on a bus, by different sources
 IDS_MOST: Final = 16  # events asked for by id in one call
 LOOKED_AT: Final = 500  # entries in search of one page
-SOURCES_MOST: Final = 200  # whose events are on the default bus
+DELIVERIES_READ: Final = 5_000  # of one event: a bus has 250 targets, and its app endpoints of its own
 OWN_IDS: Final = ("ev_", "st_")  # what the hub's own ids begin with: of what was logged, and of statistics
 Words = dict[str, Any]
 
@@ -119,9 +119,9 @@ async def _by_id(by: Customer, bus: Bus, event_id: str) -> list[Logged]:
 def _sources(by: Customer, bus: Bus) -> tuple[str, ...]:
     """Return the sources whose events are on a bus: its own, and its account's apps' on a default one pushed to."""
     sources = [bus.source_id, *(one.id for _, one in sources_of(by, bus))]
-    for _, app in by.hub.objects.find(App, limit=SOURCES_MOST) if by.account.meeting_push else ():
+    for app in by.hub.every(App) if by.account.meeting_push else ():
         if app.account_id == by.account.id:
-            owned = [one for _, one in by.hub.objects.find(Source, app_id=app.id, limit=SOURCES_MOST)]
+            owned = by.hub.every(Source, app.id)
             sources += [one.id for one in owned if any(on.id == bus.id for on in buses_of(by.hub, one))]
     return tuple(dict.fromkeys(sources))
 
@@ -176,7 +176,7 @@ async def _steps(by: Customer, bus: Bus, logged: Logged) -> list[Words]:
     }
     steps: list[Words] = [common | {"Action": "PutEvent", "ActionTime": received, "ReceivedTime": received}]
     told: set[str] = set()
-    for number, delivery in await asyncio.to_thread(by.hub.deliveries.deliveries_of, logged, DELIVERIES_SHOWN):
+    for number, delivery in await asyncio.to_thread(by.hub.deliveries.deliveries_of, logged, DELIVERIES_READ):
         rule = _rule(by, delivery.subscription_id)
         if rule is None or rule.bus_id != bus.id:
             continue
@@ -204,7 +204,7 @@ def _push(row: AttemptRow, rule: str, url: str) -> Words:
 
 
 async def _rule_names(by: Customer, logged: Logged) -> set[str]:
-    found = await asyncio.to_thread(by.hub.deliveries.deliveries_of, logged, DELIVERIES_SHOWN)
+    found = await asyncio.to_thread(by.hub.deliveries.deliveries_of, logged, DELIVERIES_READ)
     rules = (_rule(by, one.subscription_id) for _, one in found)
     return {rule.name for rule in rules if rule is not None}
 

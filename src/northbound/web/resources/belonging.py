@@ -18,7 +18,7 @@ def made_for(call: Call[Any, Any], one: Subscription) -> list[str]:
     if one.made_by is Maker.API:
         return []
     found = {target.endpoint_id for target in one.targets if _maker(call, target.endpoint_id) is one.made_by}
-    for other in call.every(Subscription, one.app_id) if found else ():
+    for other in call.hub.every(Subscription, one.app_id) if found else ():
         if other.id != one.id:
             found -= {target.endpoint_id for target in other.targets}
     return sorted(found)
@@ -31,7 +31,7 @@ def without(call: Call[Any, Any], endpoint: Endpoint) -> tuple[list[Put], list[D
     """
     puts: list[Put] = []
     drops: list[Drop] = []
-    for one in list(call.every(Subscription, endpoint.app_id)):
+    for one in list(call.hub.every(Subscription, endpoint.app_id)):
         kept = tuple(target for target in one.targets if target.endpoint_id != endpoint.id)
         if len(kept) == len(one.targets):
             continue

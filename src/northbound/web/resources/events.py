@@ -180,7 +180,7 @@ async def quarantined(call: Call[QuarantineQuery, Nothing]) -> Answer:
     before = read_number(query.cursor, NEWEST)
     ids = call.source_ids(query.source_id)
     found = await call.read(call.hub.log.quarantined, ids, before, query.limit)
-    dialects = {one.id: one.dialect for one in call.every(Source, call.key.app_id)}
+    dialects = {one.id: one.dialect for one in call.hub.every(Source, call.key.app_id)}
     items = [
         QuarantineShown(
             id=one.id,

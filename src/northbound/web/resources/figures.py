@@ -55,7 +55,7 @@ async def _counts(call: Call[Any, Any], process: str, unavailable: list[str]) ->
 
 
 def _sources(call: Call[Any, Any], received: list[list[Any]]) -> list[SourceFigures]:
-    results: dict[str, dict[str, int]] = {one.id: {} for one in call.every(Source, call.key.app_id)}
+    results: dict[str, dict[str, int]] = {one.id: {} for one in call.hub.every(Source, call.key.app_id)}
     for source_id, result, count in received:
         if source_id in results:
             results[source_id][result] = count
@@ -64,7 +64,7 @@ def _sources(call: Call[Any, Any], received: list[list[Any]]) -> list[SourceFigu
 
 async def _endpoints(call: Call[Any, Any], sent: list[list[Any]]) -> list[EndpointFigures]:
     figures = call.hub.figures
-    endpoints = list(call.every(Endpoint, call.key.app_id))
+    endpoints = list(call.hub.every(Endpoint, call.key.app_id))
     waiting = {one.endpoint_id: one for one in await call.read(figures.backlog)}
     dead = await call.read(figures.dead_letters)
     losses = await call.read(figures.losses, [one.id for one in endpoints])
@@ -121,7 +121,7 @@ async def day(call: Call[DayQuery, Nothing]) -> Answer:
 async def _told(call: Call[Any, Any], app: App, span: tuple[datetime, datetime]) -> list[tuple[HistoryHit, Counts]]:
     """Return what vendors told in *span* of their day, of each source the newest."""
     wanted = HistoryQuery(
-        source_ids=tuple(one.id for one in call.every(Source, app.id)),
+        source_ids=tuple(one.id for one in call.hub.every(Source, app.id)),
         type=EventType.STATS_DAILY.value,
         since=span[0],
         until=span[1],
@@ -158,7 +158,7 @@ def _may_go_on(name: str, now: datetime, zone: ZoneInfo) -> bool:
 
 
 async def _open_rooms(call: Call[Any, Any], app: App) -> list[Room]:
-    ids = tuple(one.id for one in call.every(Source, app.id))
+    ids = tuple(one.id for one in call.hub.every(Source, app.id))
     rooms: list[Room] = []
     after = ""
     while len(rooms) < ROOMS_COUNTED:

@@ -80,8 +80,8 @@ async def _replayed(
 def _counted(call: Call[Any, Any], account: Account) -> Counted:
     store = call.hub.objects
     buses = [bus for _, bus in store.find(Bus, app_id=account.id) if bus.name == DEFAULT_BUS]
-    apps = [app for app in call.every(App, None) if app.account_id == account.id]
-    sources = tuple(one.id for app in apps for one in call.every(Source, app.id))
+    apps = [app for app in call.hub.every(App) if app.account_id == account.id]
+    sources = tuple(one.id for app in apps for one in call.hub.every(Source, app.id))
     return Counted(account=account, source_id=buses[0].source_id if buses else "", source_ids=sources)
 
 
