@@ -80,9 +80,9 @@ class Site:
         if key:
             fields.append((b"authorization", f"Bearer {key}".encode()))
         fields += [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-        return self.runner.run(self._ask(method, target, content, fields))
+        return self.runner.run(self.ask(method, target, content, fields))
 
-    async def _ask(self, method: str, target: str, content: bytes, fields: list[tuple[bytes, bytes]]) -> Reply:
+    async def ask(self, method: str, target: str, content: bytes, fields: list[tuple[bytes, bytes]]) -> Reply:
         path, _, query = target.partition("?")
         scope = {
             "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "http",

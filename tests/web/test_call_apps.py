@@ -1,5 +1,6 @@
 """Call apps by the API: made, edited by two, called back, revealed, admitted, removed."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -238,4 +239,19 @@ def test_the_same_call_twice_makes_one(site: Site):
     first, again = (site.call("POST", "call-apps", body, idempotency_key="once").json for _ in range(2))
 
     assert first["id"] == again["id"] and first["key"] == again["key"]
+    assert [len(kind) for kind in made(site)] == [1, 1]
+
+
+def test_the_same_call_twice_at_once_makes_one(site: Site):
+    """A key takes its time to make, and the second call comes meanwhile."""
+    app = site.made("apps", {"name": "school"})
+    body = json.dumps({"app_id": app["id"], "name": "maths", "room_callback_url": URL}).encode()
+    fields = [(b"authorization", f"Bearer {site.admin}".encode()), (b"idempotency-key", b"once")]
+
+    async def both() -> list[Any]:
+        return await asyncio.gather(*(site.ask("POST", "call-apps", body, fields) for _ in range(2)))
+
+    first, second = site.runner.run(both())
+    assert (first.status, second.status) == (201, 201), second.body
+    assert first.json == second.json
     assert [len(kind) for kind in made(site)] == [1, 1]

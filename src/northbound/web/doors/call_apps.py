@@ -61,10 +61,10 @@ async def create(call: Call[Nothing, NewCallApp]) -> Answer:
     """Create a call app with its bizName, its key and what its callback URLs need, all in one transaction."""
     given = call.body
     call.own(App, given.app_id)
-    before = call.made_before(CallApp, PREFIX)
+    secret, public_key = await asyncio.to_thread(_new_key)
+    before = call.made_before(CallApp, PREFIX)  # nothing is awaited from here on: of two calls at once one comes first
     if before is not None:
         return _created(call, *before)
-    secret, public_key = await asyncio.to_thread(_new_key)
     host, addresses = mpaas.read_media_proxy(given.media_proxy, given.egress_ips)
     call_app = CallApp(
         id=call.new_id(PREFIX),
