@@ -205,7 +205,14 @@ def test_lists_keep_their_numbers_order():
     given_ = Parameters({"Users.10": "j", "Users.2": "b", "Users.1": "a", "Userss.1": "z"})
 
     assert given_.listed("Users", most=64) == ["a", "b", "j"]
-    for wrong in ({"Users.0": "a"}, {"Users.x": "a"}, {"Users.1": ""}, {f"Users.{n}": "u" for n in range(1, 66)}):
+    assert Parameters({"Users": ""}).listed("Users", most=64) == []
+    for wrong in (
+        {"Users": "a"},
+        {"Users.0": "a"},
+        {"Users.x": "a"},
+        {"Users.1": ""},
+        {f"Users.{n}": "u" for n in range(1, 66)},
+    ):
         with pytest.raises(RpcError, match="Users"):
             Parameters(wrong).listed("Users", most=64)
 

@@ -317,3 +317,16 @@ def test_any_parameter_of_the_lists_may_be_anything(site: Site, callers: Iterato
     for body in BODIES:
         reply = site.call("POST", path, raw=body, key="", content_type="application/json")
         assert reply.status < 500 and "code" in reply.json, reply.body
+
+
+@pytest.mark.parametrize("role", ["0", "-1", "2147483649", str(2**63 - 1)])
+def test_any_other_role_filters_nobody(site: Site, callers: Iterator[Customer], role: str) -> None:
+    """The page: Role is a Long; 1 and 2 filter (facts 1.2)."""
+    words = {"ChannelId": "r", "CallbackUrl": URL, "ClientToken": f"role {role}", "Events__1": "UserEvent"}
+    by = next(callers)
+
+    reply = by.rpc("CreateEventSubscribe", RTC, AppId=by.app_id, Role=role, **words)
+
+    made = site.call("GET", f"subscriptions/{reply.json['SubscribeId']}").json
+    assert "role" not in made["pattern"]
+    tidy(site)

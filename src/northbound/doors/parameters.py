@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from northbound.doors.rpc import RpcError
 
 _INDEX = re.compile(r"[1-9][0-9]{0,4}")
-_INTEGER = re.compile(r"-?[0-9]{1,18}")
+_INTEGER = re.compile(r"-?[0-9]{1,19}")
 
 
 class Parameters:
@@ -47,6 +47,8 @@ class Parameters:
     def listed(self, name: str, *, most: int, longest: int = 128, needed: bool = False) -> list[str]:
         """Return `Name.1`, `Name.2`, ... in the order of their numbers; gaps and any order are accepted."""
         found: dict[int, str] = {}
+        if self.given.get(name):  # without a number; a filter that is ignored would let everything through
+            raise invalid(name, f"is numbered {name}.1, {name}.2 and so on")
         for key, value in self.given.items():
             head, dot, index = key.partition(".")
             if head != name or not dot:

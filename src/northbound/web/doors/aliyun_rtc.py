@@ -49,7 +49,7 @@ async def create_event_subscribe(caller: Caller) -> ANSWERS:
         url=target_url(caller),
         events=events_of(given, most=EVENTS_MOST),
         users=users,
-        role=given.integer("Role", least=-(2**31), most=2**31, default=0),
+        role=given.integer("Role", least=-(2**63), most=2**63 - 1, default=0),
         is_signed=given.boolean("NeedCallbackAuth"),
     )
     ids = caller.new_id(), caller.new_id("ep_")
