@@ -84,6 +84,27 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
         yield Hub(tmp_path / "data", sink)
 
 
+def test_ctrl_c_ends_a_hub_without_an_error(hub: Hub) -> None:
+    """A terminal sends SIGINT to every process of the hub at once; they end in the supervisor's order all the same."""
+    with subprocess.Popen(
+        [*NORTHBOUND, *hub.arguments],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,
+    ) as serving:
+        try:
+            assert serving.stdout is not None and serving.stdout.readline()
+            hub.client()
+            os.killpg(serving.pid, signal.SIGINT)
+            said = serving.communicate(timeout=WAIT)[1]
+        finally:
+            serving.kill()
+
+    assert (serving.returncode, said) == (0, "")
+
+
 def test_an_event_goes_through_is_listened_to_and_replayed(hub: Hub) -> None:
     """trigger -> intake -> delivery -> sink; listen shows it; replay sends it once more."""
     with started(*hub.arguments) as serving, sink_beside(Mount(path="", dialect="standard", is_checked=False)) as local:

@@ -62,8 +62,8 @@ def leave_with_parent() -> None:
 async def _until_stopped(main: Coroutine[Any, Any, None]) -> None:
     task = asyncio.ensure_future(main)
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, task.cancel)
+    loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to all: the supervisor says who ends when
     try:
         await task
     except asyncio.CancelledError:
