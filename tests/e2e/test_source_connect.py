@@ -156,6 +156,20 @@ def test_meetings_come_by_a_rule_with_a_target(pair: Pair) -> None:
     assert [one for one in _subscriptions(pair) if one["made_by"] == "eventbridge"] == []
 
 
+def test_callbacks_that_are_refused_are_shown(pair: Pair) -> None:
+    """The certificates of another service lie elsewhere; without being told, the source takes none of its callbacks."""
+    assert pair.vendor.api("POST", f"/api/v1/accounts/{pair.account['id']}/meeting-push/enable")[0] == 200
+    source = pair.connected("aliyun_cvc")["source"]
+
+    pair.happens("meeting-2")
+
+    refused = "refused: x-eventbridge-signature-url names a place"
+    wait_until(lambda: refused in pair.cli("source", "show", source["id"]).stdout, 20, "the refusal")
+    told = json.loads(pair.cli("source", "show", source["id"], "--json").stdout)
+    assert (told["newest_events"], told["newest_refused"]["code"]) == ([], "signature")
+    assert pair.cli("source", "disconnect", source["id"]).returncode == 0
+
+
 def _subscriptions(pair: Pair) -> list[dict[str, Any]]:
     return pair.vendor.api("GET", "/api/v1/subscriptions?limit=100")[1]["items"]
 

@@ -282,10 +282,13 @@ def _by_hand(hub: Client, vendor: str, app: str, name: str, secret: str, *, as_j
 
 
 def _told(hub: Client, source: dict[str, Any], said: str, *, as_json: bool) -> None:
-    """Say what there is: the source, what was made for it, what the vendor said, its newest events."""
-    newest = hub.call("GET", f"/events?source_id={quote(source['id'], safe='')}&limit={LATEST}")["items"]
+    """Say what there is: the source, what was made for it, what the vendor said, its newest events and refusal."""
+    own = f"source_id={quote(source['id'], safe='')}"
+    newest = hub.call("GET", f"/events?{own}&limit={LATEST}")["items"]
+    refused = hub.call("GET", f"/quarantine?{own}&limit=1")["items"]
     if as_json:
-        print_json({"source": _without_keys(source), "vendor_says": said, "newest_events": newest})
+        told = {"source": _without_keys(source), "vendor_says": said, "newest_events": newest}
+        print_json(told | {"newest_refused": refused[0] if refused else None})
         return
     out().print(styled(f"source {source['id']}  {source['dialect']}  {source['state']}", "bold"))
     out().print(shown(f"  callback URL  {source['intake_url']}"))
@@ -298,6 +301,8 @@ def _told(hub: Client, source: dict[str, Any], said: str, *, as_json: bool) -> N
         out().print("  no event has come yet")
     for one in newest:
         out().print(shown(f"  {one['recorded_at']}  {one['type']}  {one.get('room_id') or ''}"))
+    for one in refused:
+        out().print(shown(f"  {one['received_at']}  refused: {one['message']}"))
 
 
 def _without_keys(source: dict[str, Any]) -> dict[str, Any]:
