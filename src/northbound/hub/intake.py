@@ -36,7 +36,7 @@ from northbound.stages.ingest import Ingest
 from northbound.web.address import read_networks
 from northbound.web.guard import Limits
 from northbound.web.intake import IntakeApp
-from northbound.web.server import bind_socket, make_server
+from northbound.web.server import Server, bind_socket, make_server
 from northbound.web.told import as_told
 
 FOLLOWERS = ("delivery", "web")
@@ -133,84 +133,107 @@ def limits_of(config: Config) -> Limits:
     )
 
 
-async def main(config: Config, folder: Folder) -> None:
-    """Run the intake until cancelled."""
-    bell = Doorbell(folder, "intake", FOLLOWERS)
-    dialects = all_dialects()
-    log = SqliteLog(
-        folder.events,
-        horizon=timedelta(days=config.horizon_days),
-        on_commit=bell.ring,
-        fresh=lambda name: dialects[name].fresh if name in dialects else (),
-    )
-    clock = SystemClock()
-    sender = CurlSender(allow=AllowList.parse(config.allow_targets), proxy=config.egress_proxy or None)
-    meters = Meters(log)
-    alarms = Alarms(log, clock)
-    meters.registry.register(AlarmMeter(alarms, "intake"))
-    side = SideTasks("intake")
-    meters.registry.register(side)
-    intake = Intake(Ingest(log, sender, clock, meters.count, alarms), config)
-    watch = RegistryWatch(folder, intake.on_registry)
+class IntakeParts:
+    """The process's parts: what stores, who may send, and the server."""
 
-    async def answer(call: bytes) -> Any:
+    def __init__(self, config: Config, folder: Folder) -> None:
+        self._config = config
+        dialects = all_dialects()
+        self._log = SqliteLog(
+            folder.events,
+            horizon=timedelta(days=config.horizon_days),
+            on_commit=Doorbell(folder, "intake", FOLLOWERS).ring,
+            fresh=lambda name: dialects[name].fresh if name in dialects else (),
+        )
+        clock = SystemClock()
+        self._sender = CurlSender(allow=AllowList.parse(config.allow_targets), proxy=config.egress_proxy or None)
+        self._meters = Meters(self._log)
+        self._alarms = Alarms(self._log, clock)
+        self._side = SideTasks("intake")
+        self._intake = Intake(Ingest(self._log, self._sender, clock, self._meters.count, self._alarms), config)
+        self._watch = RegistryWatch(folder, self._intake.on_registry)
+        self._server = self._bound_server()
+
+    async def run(self) -> None:
+        """Serve, and beside it what may begin anew; whatever ends first ends the process."""
+        serving = asyncio.ensure_future(self._server.serve())
+        beside = asyncio.gather(
+            self._side.keep("registry", self._watch.run),
+            self._side.keep("alarms", self._alarms.run),
+            self._side.keep("notices", lambda: tell_alarms(self._config, self._log)),
+        )
+        try:
+            done, _ = await asyncio.wait({serving, beside}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            self._server.stop()
+            await asyncio.gather(serving, return_exceptions=True)
+            beside.cancel()
+            await asyncio.gather(beside, return_exceptions=True)
+
+    async def answer(self, call: bytes) -> Any:
+        """Answer a call on the private line."""
         words = msgspec.json.decode(call, type=dict[str, msgspec.Raw])
         match msgspec.json.decode(words["do"]):
             case "conclude":
-                return await log.conclude(msgspec.json.decode(words["entries"], type=list[Logged]))
+                return await self._log.conclude(msgspec.json.decode(words["entries"], type=list[Logged]))
             case "put":
                 receipt = msgspec.json.decode(words["receipt"], type=Receipt)
-                return await intake.put(receipt, msgspec.json.decode(words["events"], type=list[Event]))
+                return await self._intake.put(receipt, msgspec.json.decode(words["events"], type=list[Event]))
             case "metrics":
-                return {"text": prometheus.generate_latest(meters.registry).decode()}
+                return {"text": prometheus.generate_latest(self._meters.registry).decode()}
             case "health":
-                state = {"ok": log.failed is None, "reason": log.failed, "pending": log.pending[0]}
-                return state | {"registry": watch.version}
+                state = {"ok": self._log.failed is None, "reason": self._log.failed, "pending": self._log.pending[0]}
+                return state | {"registry": self._watch.version}
             case "counts":
-                return [[source, result, count] for (source, result), count in meters.results.items()]
+                return [[source, result, count] for (source, result), count in self._meters.results.items()]
             case "refresh":
-                watch.refresh()
+                self._watch.refresh()
                 return {}
             case other:
                 return {"unknown": other}
 
-    channel = await serve_channel(folder, "intake", answer)
-    host, port = split_address(config.intake, "intake")
-    trusted = read_networks(config.trusted_proxies, "trusted_proxies")
-    app = IntakeApp(
-        intake.handle,
-        limits_of(config),
-        trusted=trusted,
-        reserve=config.pending_reserve,
-        is_refused_last=intake.is_refused_last,
-    )
-    server = make_server(
-        app,
-        bind_socket(host, port, "--intake"),
-        limits_of(config),
-        tls_cert=config.tls_cert or None,
-        tls_key=config.tls_key or None,
-        trusted=trusted,
-    )
-    meters.registry.register(RefusalMeter(app.refusals, server.gate.refusals, intake.refusals))
-    serving = asyncio.ensure_future(server.serve())
-    beside = asyncio.gather(
-        side.keep("registry", watch.run),
-        side.keep("alarms", alarms.run),
-        side.keep("notices", lambda: tell_alarms(config, log)),
-    )
+    async def close(self) -> None:
+        """Close what sends and what stores."""
+        await self._sender.close()
+        self._log.close()
+
+    def _bound_server(self) -> Server:
+        """Return the server, bound to its address, its refusals among the figures."""
+        config, limits = self._config, limits_of(self._config)
+        host, port = split_address(config.intake, "intake")
+        trusted = read_networks(config.trusted_proxies, "trusted_proxies")
+        app = IntakeApp(
+            self._intake.handle,
+            limits,
+            trusted=trusted,
+            reserve=config.pending_reserve,
+            is_refused_last=self._intake.is_refused_last,
+        )
+        server = make_server(
+            app,
+            bind_socket(host, port, "--intake"),
+            limits,
+            tls_cert=config.tls_cert or None,
+            tls_key=config.tls_key or None,
+            trusted=trusted,
+        )
+        refusals = RefusalMeter(app.refusals, server.gate.refusals, self._intake.refusals)
+        for meter in (AlarmMeter(self._alarms, "intake"), self._side, refusals):
+            self._meters.registry.register(meter)
+        return server
+
+
+async def main(config: Config, folder: Folder) -> None:
+    """Run the intake until cancelled."""
+    intake = IntakeParts(config, folder)
+    channel = await serve_channel(folder, "intake", intake.answer)
     try:
-        done, _ = await asyncio.wait({serving, beside}, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
+        await intake.run()
     finally:
-        server.stop()
-        await asyncio.gather(serving, return_exceptions=True)
-        beside.cancel()
-        await asyncio.gather(beside, return_exceptions=True)
         channel.close()
-        await sender.close()
-        log.close()
+        await intake.close()
 
 
 if __name__ == "__main__":
