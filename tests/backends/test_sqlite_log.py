@@ -24,6 +24,7 @@ from northbound.backends.sqlite.reader import SqliteLogReader
 from northbound.model.errors import StoreFailed
 from northbound.model.log import Appended
 from northbound.model.wire import Request
+from northbound.ports import Folded
 from northbound.testing.conformance.storage import delivery, event, receipt
 
 BIG = '{"filling":"' + "x" * 20_000 + '"}'
@@ -513,7 +514,7 @@ def test_a_step_of_routing_is_one_transaction(tmp_path: Path) -> None:
 
     with closing(SqliteDeliveries(tmp_path / "deliveries.db")) as store:
         store._db.set_commit_hook(committed)
-        store.commit(cursor=4, rooms={}, memories={}, deliveries=[delivery(1)], losses=[("ep_1", "lost", "x", "y")])
+        store.commit(Folded(cursor=4, deliveries=[delivery(1)], losses=[("ep_1", "lost", "x", "y")]))
 
         assert (commits, store.cursor(), len(store.waiting())) == (1, 4, 1)
 

@@ -22,6 +22,7 @@ from northbound.logic.route import build_table
 from northbound.model.app import Registry
 from northbound.model.log import Logged, NotFolded, Receipt
 from northbound.model.wire import Proof, Request
+from northbound.ports import Folded
 from northbound.stages.follow import Follow
 from northbound.testing.replay_stream import read_groups, sample_path
 
@@ -167,7 +168,7 @@ def test_a_rebuild_takes_in_what_an_older_version_set_aside(folder: Folder) -> N
     store = SqliteDeliveries(folder.deliveries)
     one = NotFolded(offset=3, event_id="ev_3", source_id="src_1", part="fold", reason="TypeError in project.apply")
     untold = replace(one, offset=5, event_id="ev_5", part="route", reason="ValueError in stats.tally")
-    store.commit(cursor=store.cursor(), rooms={}, memories={}, deliveries=[], not_folded=[one, untold])
+    store.commit(Folded(cursor=store.cursor(), not_folded=[one, untold]))
     store.close()
 
     done = run("rebuild", "--data", str(folder.path))

@@ -9,6 +9,7 @@ from northbound.dialects import all_dialects
 from northbound.logic.route import build_table
 from northbound.model.log import Logged
 from northbound.model.room import Memory, Room
+from northbound.ports import Folded
 from northbound.stages.follow import Batch
 
 
@@ -56,5 +57,5 @@ class _Nothing:
     def last_sent(self, endpoint_id: str, key: str) -> int | None:
         return None
 
-    def commit(self, **_: object) -> list[int]:
+    def commit(self, folded: Folded) -> list[int]:
         raise AssertionError("nothing is stored here")

@@ -27,6 +27,7 @@ from northbound.logic.stats import (
 )
 from northbound.model.event import Counts, Event, EventType, Traits
 from northbound.model.room import DayStats, RoomDay, Tally
+from northbound.ports import Folded
 from northbound.testing.fakes import Folding, event, folded
 
 T = EventType
@@ -58,9 +59,7 @@ class Kept:
     def take(self, folding: Folding, zone: ZoneInfo = SHANGHAI) -> None:
         for one in tallies(folding, zone):  # one commit each: how it is batched must not matter
             self._cursor += 1
-            self.store.commit(
-                cursor=self._cursor, rooms={}, memories={}, deliveries=[], tallies=[("app_1", one)], losses=[], past=[]
-            )
+            self.store.commit(Folded(cursor=self._cursor, tallies=[("app_1", one)]))
 
     def day(self, day: str) -> DayStats:
         found = self.store.day("app_1", day) if self._reader is None else self._reader.day("app_1", day)

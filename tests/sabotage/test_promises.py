@@ -31,6 +31,7 @@ from northbound.model.event import Event, EventType, Facts
 from northbound.model.log import Appended, Logged, Origin, Receipt
 from northbound.model.room import Memory, Room
 from northbound.model.wire import Key, Proof, Request, Response
+from northbound.ports import Folded
 from northbound.stages.alarms import Alarms
 from northbound.stages.deliver import Deliver
 from northbound.stages.follow import Batch
@@ -292,13 +293,13 @@ def test_a_conclusion_is_stored_once(tmp_path: Path) -> None:
 def test_the_cursor_never_moves_without_what_it_led_to(tmp_path: Path) -> None:
     """Law 3: when the transaction fails, the cursor is where it was."""
     store = SqliteDeliveries(tmp_path / "deliveries.db")
-    store.commit(cursor=3, rooms={}, memories={}, deliveries=[], tallies=[], losses=[], past=[])
+    store.commit(Folded(cursor=3))
     breaking = apsw.Connection(str(tmp_path / "deliveries.db"))
     breaking.execute("CREATE TRIGGER full BEFORE INSERT ON deliveries BEGIN SELECT RAISE(ABORT, 'no'); END")
     breaking.close()
 
     with pytest.raises(Exception, match="no"):
-        store.commit(cursor=4, rooms={}, memories={}, deliveries=[delivery(1)], tallies=[], losses=[], past=[])
+        store.commit(Folded(cursor=4, deliveries=[delivery(1)]))
 
     assert store.cursor() == 3
     store.close()
@@ -417,9 +418,7 @@ def tried_twice(tmp_path: Path) -> list[Request]:
     async def scenario() -> list[Request]:
         store, sender, clock = SqliteDeliveries(tmp_path / "deliveries.db"), HeldSender(), StoppedClock()
         stage = Deliver(store, sender, all_dialects(), lambda _: ENDPOINT, clock, FairDice())
-        numbers = store.commit(
-            cursor=0, rooms={}, memories={}, deliveries=[delivery(1)], tallies=[], losses=[], past=[]
-        )
+        numbers = store.commit(Folded(cursor=0, deliveries=[delivery(1)]))
         stage.take(numbers, [delivery(1)])
         for status in (500, 200):
             await stage.step(10)

@@ -28,6 +28,7 @@ from northbound.model.event import Event, EventType, Facts, Fault, File, Media, 
 from northbound.model.log import Logged, NotFolded, Origin, Receipt
 from northbound.model.room import Memory, Room
 from northbound.model.wire import Proof, Request
+from northbound.ports import Folded
 from northbound.stages.follow import Batch, Follow, refold
 from northbound.testing.fakes import NOW, app, at, endpoint, event, registry, source, subscription
 
@@ -67,10 +68,10 @@ class Hub:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.store, name)
 
-    def commit(self, **values: Any) -> list[int]:
+    def commit(self, folded: Folded) -> list[int]:
         if self.torn == "commit":
             raise StoreFailed("the disk is full")
-        return self.store.commit(**values)
+        return self.store.commit(folded)
 
     def room(self, key: str) -> Room | None:
         if self.torn == "room":
@@ -267,9 +268,9 @@ def test_conclusions_go_to_the_log_in_bounded_portions(monkeypatch: pytest.Monke
 
 def test_storing_can_be_done_beside_the_loop():
     async def scenario(hub: Hub) -> None:
-        async def aside(**values: Any) -> list[int]:
+        async def aside(folded: Folded) -> list[int]:
             await asyncio.sleep(0)
-            return hub.store.commit(**values)
+            return hub.store.commit(folded)
 
         await hub.append(*MEETING)
         hub.torn = "commit"

@@ -17,7 +17,14 @@ from msgspec.structs import replace
 from northbound.backends.sqlite.control import SqliteControl, SqliteControlReader
 from northbound.backends.sqlite.database import open_reader, open_writer, query
 from northbound.backends.sqlite.reader import SqliteLogReader
-from northbound.backends.sqlite.rows import delivery_rows, not_folded_of, not_folded_rows
+from northbound.backends.sqlite.rows import (
+    delivery_rows,
+    memory_rows,
+    not_folded_of,
+    not_folded_rows,
+    past_rows,
+    room_rows,
+)
 from northbound.dialects import all_dialects
 from northbound.hub.system import Folder
 from northbound.logic.route import RoutingTable, build_table
@@ -26,6 +33,7 @@ from northbound.model.delivery import Delivery
 from northbound.model.errors import ConfigError, StoreFailed
 from northbound.model.log import NOT_FOLDED_KEPT, NotFolded
 from northbound.model.room import Memory, Room
+from northbound.ports import Folded
 from northbound.stages.control import replayed
 from northbound.stages.follow import COUNT, FOLD, ROUTE, Batch, refold
 
@@ -142,25 +150,18 @@ def _note(folder: Folder, found: "_Folded") -> None:
 
 def _written(database: apsw.Connection, found: "_Folded", *, send: bool) -> Rewritten:
     """Replace the rooms, and with *send* add the deliveries, in one transaction."""
-    sent: dict[str, bytes] = {}
+    sent: dict[str, dict[str, int]] = {}
     deliveries, told = (found.deliveries, found.told) if send else ([], set[int]())
     with database:
         for key in _keys(database):
             row: Any = database.execute(query("deliveries.room_get"), (key,)).fetchone()
-            sent[key] = row[1]
+            sent[key] = msgspec.json.decode(row[1])
         for name in ("rooms_clear", "rooms_past_clear", "memories_clear"):
             database.execute(query(f"deliveries.{name}"))
-        database.executemany(
-            query("deliveries.room_put"),
-            [(key, int(room.open), _ENCODE(room), sent.get(key, b"{}")) for key, room in found.rooms.items()],
-        )
-        database.executemany(
-            query("deliveries.room_past"), [(key, room.instance, _ENCODE(room)) for key, room in found.past]
-        )
-        database.executemany(
-            query("deliveries.memory_put"),
-            [(key, _ENCODE(memory)) for key, memory in found.memories.items() if memory.connections],
-        )
+        rooms = {key: (room, sent.get(key, {})) for key, room in found.rooms.items()}
+        database.executemany(query("deliveries.room_put"), room_rows(rooms))
+        database.executemany(query("deliveries.room_past"), past_rows(found.past))
+        database.executemany(query("deliveries.memory_put"), memory_rows(found.memories)[0])
         last: Any = database.execute(query("deliveries.last")).fetchone()
         first = (last[0] or 0) + 1
         numbers = range(first, first + len(deliveries))
@@ -215,7 +216,7 @@ class _Folded:
     def last_sent(self, endpoint_id: str, key: str) -> int | None:
         return None
 
-    def commit(self, **_: Any) -> list[int]:
+    def commit(self, folded: Folded) -> list[int]:
         raise AssertionError("folding offline commits at its end")
 
     def not_folded(self, limit: int) -> tuple[int, list[NotFolded]]:

@@ -1,6 +1,6 @@
 """What the stages need from outside."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -87,6 +87,23 @@ class LogReader(Protocol):
         ...
 
 
+class Folded(msgspec.Struct, frozen=True, kw_only=True):
+    """What folding the log up to `cursor` led to: rooms and past instances by key, memories by source.
+
+    `tallies` are by app id, `losses` (endpoint id, kind, what, event type). `not_folded` are entries that were set
+    aside: all are counted, and the newest `NOT_FOLDED_KEPT` are kept.
+    """
+
+    cursor: int
+    rooms: Mapping[str, Room] = {}
+    memories: Mapping[str, Memory] = {}
+    deliveries: Sequence[Delivery] = ()
+    tallies: Sequence[tuple[str, Tally]] = ()
+    losses: Sequence[tuple[str, str, str, str]] = ()
+    past: Sequence[tuple[str, Room]] = ()
+    not_folded: Sequence[NotFolded] = ()
+
+
 class RoomStore(Protocol):
     """Rooms, source memories and the routing cursor; one writer."""
 
@@ -106,23 +123,8 @@ class RoomStore(Protocol):
         """Return the last place of a room's log that the endpoint was sent (law 5)."""
         ...
 
-    def commit(
-        self,
-        *,
-        cursor: int,
-        rooms: dict[str, Room],
-        memories: dict[str, Memory],
-        deliveries: Sequence[Delivery],
-        tallies: Sequence[tuple[str, Tally]],
-        losses: Sequence[tuple[str, str, str, str]],
-        past: Sequence[tuple[str, Room]],
-        not_folded: Sequence[NotFolded],
-    ) -> list[int]:
-        """Store it all in one transaction, *cursor* with what it led to; return the numbers of *deliveries*.
-
-        *tallies* are by app id, *losses* (endpoint id, kind, what, event type), *past* room instances that are over,
-        *not_folded* entries that were set aside: all are counted, and the newest `NOT_FOLDED_KEPT` are kept.
-        """
+    def commit(self, folded: Folded) -> list[int]:
+        """Store it all in one transaction, the cursor with what it led to; return the numbers of the deliveries."""
         ...
 
     def not_folded(self, limit: int) -> tuple[int, list[NotFolded]]:

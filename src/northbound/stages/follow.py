@@ -24,7 +24,7 @@ from northbound.model.errors import StoreFailed
 from northbound.model.event import Traits
 from northbound.model.log import Logged, NotFolded
 from northbound.model.room import Memory, Room, Tally
-from northbound.ports import LogReader, RoomStore, Wake
+from northbound.ports import Folded, LogReader, RoomStore, Wake
 
 BATCH = 512  # entries folded and routed in one transaction
 POLL = timedelta(milliseconds=250)  # the safety net when the doorbell is lost (S11)
@@ -124,19 +124,19 @@ class Follow:
         return until - cursor
 
     async def _stored(self, batch: "Batch", cursor: int) -> list[int]:
-        outcome: dict[str, Any] = {
-            "cursor": cursor,
-            "rooms": batch.rooms,
-            "memories": batch.memories,
-            "deliveries": batch.deliveries,
-            "tallies": batch.tallies,
-            "losses": [(loss.endpoint_id, loss.kind, loss.what, loss.event_type) for loss in batch.losses],
-            "past": batch.past,
-            "not_folded": [one for one, _ in batch.set_aside],
-        }
+        folded = Folded(
+            cursor=cursor,
+            rooms=batch.rooms,
+            memories=batch.memories,
+            deliveries=batch.deliveries,
+            tallies=batch.tallies,
+            losses=[(loss.endpoint_id, loss.kind, loss.what, loss.event_type) for loss in batch.losses],
+            past=batch.past,
+            not_folded=[one for one, _ in batch.set_aside],
+        )
         if self._commit is None:
-            return self._store.commit(**outcome)
-        return await self._commit(**outcome)
+            return self._store.commit(folded)
+        return await self._commit(folded)
 
 
 class Batch:

@@ -25,7 +25,7 @@ from northbound.model.delivery import (
 )
 from northbound.model.log import NOT_FOLDED_KEPT, NotFolded
 from northbound.model.room import DayStats, Memory, Room, Tally
-from northbound.ports import Waiting
+from northbound.ports import Folded, Waiting
 
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
@@ -70,32 +70,23 @@ class MemoryDeliveries:
         """Return the last place of the room's log that the endpoint was sent."""
         return self._sent.get((endpoint_id, key))
 
-    def commit(
-        self,
-        *,
-        cursor: int,
-        rooms: dict[str, Room],
-        memories: dict[str, Memory],
-        deliveries: Sequence[Delivery],
-        tallies: Sequence[tuple[str, Tally]] = (),
-        losses: Sequence[tuple[str, str, str, str]] = (),
-        past: Sequence[tuple[str, Room]] = (),
-        not_folded: Sequence[NotFolded] = (),
-    ) -> list[int]:
-        """Store it all at once; return the numbers of *deliveries*."""
-        counted, lost, over = list(tallies), list(losses), list(past)  # what cannot be read fails before any change
-        numbers = self.add(deliveries)
-        self._sent |= {(one.endpoint_id, one.order_key): one.seq for one in deliveries if one.lane is not Lane.REPLAY}
-        self.rooms |= rooms
-        self._memories |= memories
+    def commit(self, folded: Folded) -> list[int]:
+        """Store it all at once; return the numbers of the deliveries."""
+        # What cannot be read fails before any change.
+        counted, lost, over = list(folded.tallies), list(folded.losses), list(folded.past)
+        numbers = self.add(folded.deliveries)
+        in_order = (one for one in folded.deliveries if one.lane is not Lane.REPLAY)
+        self._sent |= {(one.endpoint_id, one.order_key): one.seq for one in in_order}
+        self.rooms |= folded.rooms
+        self._memories |= folded.memories
         self.past |= {(key, room.instance): room for key, room in over}
         for loss in lost:
             self.losses[loss] = self.losses.get(loss, 0) + 1
         for app_id, tally in counted:
             self._count(app_id, tally)
-        self._set_aside += len(not_folded)
-        self._not_folded = [*self._not_folded, *not_folded][-NOT_FOLDED_KEPT:]
-        self._cursor = cursor
+        self._set_aside += len(folded.not_folded)
+        self._not_folded = [*self._not_folded, *folded.not_folded][-NOT_FOLDED_KEPT:]
+        self._cursor = folded.cursor
         return numbers
 
     def not_folded(self, limit: int) -> tuple[int, list[NotFolded]]:

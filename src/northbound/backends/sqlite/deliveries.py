@@ -27,8 +27,11 @@ from northbound.backends.sqlite.rows import (
     delivery_of,
     delivery_rows,
     loss_rows,
+    memory_rows,
     not_folded_of,
     not_folded_rows,
+    past_rows,
+    room_rows,
     settled_row,
     stop_of,
     stop_row,
@@ -39,9 +42,9 @@ from northbound.model.alarm import Alarm
 from northbound.model.delivery import NO_CHANGE, Attempt, Delivery, HealthChange, Lane, NextStep, Stop
 from northbound.model.errors import StoreFailed
 from northbound.model.log import NOT_FOLDED_KEPT, NotFolded
-from northbound.model.room import Memory, Room, Tally
+from northbound.model.room import Memory, Room
 from northbound.model.statistic import Statistic
-from northbound.ports import Waiting
+from northbound.ports import Folded, Waiting
 
 TRIMMED = 2_000  # tries forgotten in one transaction: nothing else is stored meanwhile
 MEMORIES_CACHED = 20_000  # sessions of media servers whose connections are kept in memory
@@ -92,82 +95,42 @@ class SqliteDeliveries:
         """Return the last place of the room's log that the endpoint was sent."""
         return self._room(key)[1].get(endpoint_id)
 
-    def commit(
-        self,
-        *,
-        cursor: int,
-        rooms: dict[str, Room],
-        memories: dict[str, Memory],
-        deliveries: Sequence[Delivery],
-        tallies: Sequence[tuple[str, Tally]] = (),
-        losses: Sequence[tuple[str, str, str, str]] = (),
-        past: Sequence[tuple[str, Room]] = (),
-        not_folded: Sequence[NotFolded] = (),
-    ) -> list[int]:
-        """Store it all in one transaction; return the numbers of *deliveries*."""
-        numbers, write, after = self._committing(cursor, rooms, memories, deliveries, tallies, losses, past, not_folded)
+    def commit(self, folded: Folded) -> list[int]:
+        """Store it all in one transaction; return the numbers of the deliveries."""
+        numbers, write, after = self._committing(folded)
         self._transaction(write)
         after()
         return numbers
 
-    async def commit_aside(
-        self,
-        *,
-        cursor: int,
-        rooms: dict[str, Room],
-        memories: dict[str, Memory],
-        deliveries: Sequence[Delivery],
-        tallies: Sequence[tuple[str, Tally]] = (),
-        losses: Sequence[tuple[str, str, str, str]] = (),
-        past: Sequence[tuple[str, Room]] = (),
-        not_folded: Sequence[NotFolded] = (),
-    ) -> list[int]:
+    async def commit_aside(self, folded: Folded) -> list[int]:
         """Do what `commit` does without holding up the loop; one at a time."""
-        numbers, write, after = self._committing(cursor, rooms, memories, deliveries, tallies, losses, past, not_folded)
+        numbers, write, after = self._committing(folded)
         await asyncio.get_running_loop().run_in_executor(self._thread, self._transaction, write)
         after()
         return numbers
 
-    def _committing(
-        self,
-        cursor: int,
-        rooms: dict[str, Room],
-        memories: dict[str, Memory],
-        deliveries: Sequence[Delivery],
-        tallies: Sequence[tuple[str, Tally]],
-        losses: Sequence[tuple[str, str, str, str]],
-        past: Sequence[tuple[str, Room]],
-        not_folded: Sequence[NotFolded],
-    ) -> tuple[list[int], Callable[[], None], Callable[[], None]]:
-        """Return the numbers of *deliveries*, what to write, and what to remember once it is written."""
-        sent: dict[str, dict[str, int]] = {}
-        for delivery in deliveries:
-            if delivery.lane is not Lane.REPLAY:
-                known = sent.get(delivery.order_key)
-                if known is None:
-                    known = sent[delivery.order_key] = dict(self._room(delivery.order_key)[1])
-                known[delivery.endpoint_id] = delivery.seq
-        touched = {key: self._room(key)[0] for key in sent} | rooms
+    def _committing(self, folded: Folded) -> tuple[list[int], Callable[[], None], Callable[[], None]]:
+        """Return the numbers of the deliveries, what to write, and what to remember once it is written."""
+        sent = self._sent_by(folded.deliveries)
+        touched = {**{key: self._room(key)[0] for key in sent}, **folded.rooms}
         kept = {key: (room, sent.get(key) or self._room(key)[1]) for key, room in touched.items()}
-        numbers = self._numbers(len(deliveries))
+        numbers = self._numbers(len(folded.deliveries))
         present = dict(self._present)
-        sums = Sums(tallies, present, self._last_present)
+        sums = Sums(folded.tallies, present, self._last_present)
+        remembered, forgotten = memory_rows(folded.memories)
         tables: list[tuple[str, list[Row]]] = [
-            (
-                "deliveries.room_put",
-                [(key, int(room.open), _ENCODE(room), _ENCODE(places)) for key, (room, places) in kept.items() if room],
-            ),
-            ("deliveries.room_past", [(key, room.instance, _ENCODE(room)) for key, room in past]),
-            ("deliveries.memory_put", [(key, _ENCODE(one)) for key, one in memories.items() if one.connections]),
-            ("deliveries.memory_drop", [(key,) for key, one in memories.items() if not one.connections]),
-            ("deliveries.add", delivery_rows(numbers, deliveries)),
+            ("deliveries.room_put", room_rows(kept)),
+            ("deliveries.room_past", past_rows(folded.past)),
+            ("deliveries.memory_put", remembered),
+            ("deliveries.memory_drop", forgotten),
+            ("deliveries.add", delivery_rows(numbers, folded.deliveries)),
             ("deliveries.day_room_add", sums.rooms),
             ("deliveries.presence_add", sums.presence),
             ("deliveries.going_put", sums.going),
-            ("deliveries.loss_add", loss_rows(losses)),
-            ("deliveries.not_folded_add", not_folded_rows(not_folded)),
-            ("deliveries.not_folded_trim", [(NOT_FOLDED_KEPT,)] if not_folded else []),
-            ("deliveries.cursor_set", [("log", cursor)]),
+            ("deliveries.loss_add", loss_rows(folded.losses)),
+            ("deliveries.not_folded_add", not_folded_rows(folded.not_folded)),
+            ("deliveries.not_folded_trim", [(NOT_FOLDED_KEPT,)] if folded.not_folded else []),
+            ("deliveries.cursor_set", [("log", folded.cursor)]),
         ]
 
         def write() -> None:
@@ -178,12 +141,23 @@ class SqliteDeliveries:
 
         def after() -> None:
             self._present = present
-            for key, memory in memories.items():
+            for key, memory in folded.memories.items():
                 self._keep_memory(key, memory)
             for key, found in kept.items():
                 self._keep(key, found)
 
         return numbers, write, after
+
+    def _sent_by(self, deliveries: Sequence[Delivery]) -> dict[str, dict[str, int]]:
+        """Return by room what each endpoint was sent last, once *deliveries* are routed; replays do not count."""
+        sent: dict[str, dict[str, int]] = {}
+        for delivery in deliveries:
+            if delivery.lane is not Lane.REPLAY:
+                known = sent.get(delivery.order_key)
+                if known is None:
+                    known = sent[delivery.order_key] = dict(self._room(delivery.order_key)[1])
+                known[delivery.endpoint_id] = delivery.seq
+        return sent
 
     def not_folded(self, limit: int) -> tuple[int, list[NotFolded]]:
         """Return how many entries were set aside, and up to *limit* of those kept, the newest first."""

@@ -1,6 +1,6 @@
 """Turn deliveries, tries and figures into rows of deliveries.db, and rows into deliveries."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import apsw
@@ -23,7 +23,7 @@ from northbound.model.delivery import (
     Stop,
 )
 from northbound.model.log import NotFolded
-from northbound.model.room import Going, Tally
+from northbound.model.room import Going, Memory, Room, Tally
 from northbound.model.wire import Response
 
 Row = tuple[Any, ...]
@@ -64,6 +64,22 @@ def delivery_of(row: Sequence[Any]) -> Delivery:
         replaced_by=row[8],
         view=msgspec.structs.replace(routed.view, words=routed.view.words.copy()),
     )
+
+
+def room_rows(rooms: Mapping[str, tuple[Room | None, Mapping[str, int]]]) -> list[Row]:
+    """Return the rows of rooms, by key, with the last place that each endpoint was sent."""
+    return [(key, int(room.open), _ENCODE(room), _ENCODE(sent)) for key, (room, sent) in rooms.items() if room]
+
+
+def past_rows(past: Sequence[tuple[str, Room]]) -> list[Row]:
+    """Return the rows of room instances that are over."""
+    return [(key, room.instance, _ENCODE(room)) for key, room in past]
+
+
+def memory_rows(memories: Mapping[str, Memory]) -> tuple[list[Row], list[Row]]:
+    """Return the rows of memories to put, and of those to drop since nothing is remembered any more."""
+    put: list[Row] = [(key, _ENCODE(one)) for key, one in memories.items() if one.connections]
+    return put, [(key,) for key, one in memories.items() if not one.connections]
 
 
 def loss_rows(losses: Sequence[tuple[str, str, str, str]]) -> list[Row]:

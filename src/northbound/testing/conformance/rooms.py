@@ -5,6 +5,8 @@
 import contextlib
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from northbound.dialects import all_dialects
 from northbound.logic.route import build_table
 from northbound.model.app import App, Endpoint, Registry, Source, Subscription, Target
@@ -12,6 +14,7 @@ from northbound.model.delivery import Delivery, Lane
 from northbound.model.event import EventType
 from northbound.model.log import NOT_FOLDED_KEPT, Logged, NotFolded
 from northbound.model.room import Connection, Memory, Room, Tally
+from northbound.ports import Folded
 from northbound.stages.follow import Follow
 from northbound.testing.conformance.storage import (
     NOW,
@@ -75,16 +78,14 @@ async def a_commit_that_fails_stores_nothing(one: Storage) -> None:
     half = Tally(day=DAY, room_key=KEY, meetings=5)
 
     with contextlib.suppress(TornError):
-        one.store.commit(
+        folded = Folded(
             cursor=9,
             rooms={KEY: other, "src_1//r2": other},
             memories={"src_1": Memory(offset=9)},
             deliveries=[delivery(5)],
             tallies=Torn(("app_1", half)),
-            losses=[],
-            past=[],
-            not_folded=[],
         )
+        one.store.commit(folded)
 
     for _ in range(2):
         found = (one.store.cursor(), one.store.room(KEY), one.store.room("src_1//r2"), one.store.memory("src_1"))
@@ -189,11 +190,9 @@ class _Dying:
     def __getattr__(self, name: str) -> object:
         return getattr(self._store, name)
 
-    def commit(self, **values: object) -> list[int]:
+    def commit(self, folded: Folded) -> list[int]:
         self._commits += 1
-        if self._commits % 2 == 0:
-            values["tallies"] = Torn()
-        return self._store.commit(**values)  # pyright: ignore[reportArgumentType] - handed on as they came
+        return self._store.commit(replace(folded, tallies=Torn()) if self._commits % 2 == 0 else folded)
 
 
 async def _append_a_meeting(one: Storage) -> None:
@@ -236,7 +235,7 @@ def _commit(
     tallies: Sequence[tuple[str, Tally]] = (),
     not_folded: Sequence[NotFolded] = (),
 ) -> list[int]:
-    return store.commit(
+    folded = Folded(
         cursor=cursor,
         rooms={KEY: ROOM},
         memories={"src_1": MEMORY},
@@ -246,6 +245,7 @@ def _commit(
         past=[(KEY, ROOM)],
         not_folded=not_folded,
     )
+    return store.commit(folded)
 
 
 LAWS = (
