@@ -206,9 +206,9 @@ def test_a_hub_that_was_down_over_midnights_loses_no_day(hub: Hub):
 
     assert hub.told == [
         (name(2), Counts(meetings=1, seconds=14 * 3600, members=1, peak=1)),
-        (name(3), Counts(meetings=0, seconds=24 * 3600, members=0, peak=1)),
-        (name(4), Counts(meetings=0, seconds=24 * 3600, members=0, peak=1)),
-        (name(5), Counts(meetings=0, seconds=24 * 3600, members=0, peak=1)),
+        (name(3), Counts(meetings=0, seconds=24 * 3600, members=1, peak=1)),
+        (name(4), Counts(meetings=0, seconds=24 * 3600, members=1, peak=1)),
+        (name(5), Counts(meetings=0, seconds=24 * 3600, members=1, peak=1)),
     ]
 
 
@@ -225,8 +225,30 @@ def test_a_meeting_across_midnight_is_split(hub: Hub):
 
     assert hub.told == [
         (name(2), Counts(meetings=1, seconds=30 * 60, members=2, peak=2)),
-        (name(3), Counts(meetings=0, seconds=40 * 60, members=0, peak=2)),
+        (name(3), Counts(meetings=0, seconds=40 * 60, members=2, peak=2)),
     ]
+
+
+def test_whoever_is_there_on_a_day_is_its_member_once_whether_they_come_go_or_stay(hub: Hub):
+    """Ann, in two rooms, and bob stay over the day; cid comes to them, dan only tomorrow."""
+
+    async def scenario() -> list[Any]:
+        await hub.came(*meeting("a", shanghai("23:30"), None, "ann", "bob"))
+        await hub.came(*meeting("b", shanghai("23:40"), None, "ann"), to="src_2")
+        await hub.came(event(T.PARTICIPANT_JOINED, "cid", room="a", when=shanghai("10:00", 3)))
+        hub.clock.advance((MIDNIGHT + DAY - START).total_seconds())
+        await hub.came(event(T.PARTICIPANT_JOINED, "dan", room="a", when=shanghai("00:00", 4)))
+        await hub.at(MIDNIGHT + DAY + GRACE)
+        while_they_stay = await hub.stage.again("cmd_1", ACCOUNT, "2026-03-03")
+        await hub.came(event(T.ROOM_CLOSED, room="a", when=shanghai("01:00", 4)))
+        await hub.came(event(T.ROOM_CLOSED, room="b", when=shanghai("01:00", 4)), to="src_2")
+        await hub.at(MIDNIGHT + 2 * DAY + GRACE)
+        return [while_they_stay, await hub.stage.again("cmd_2", ACCOUNT, "2026-03-03")]
+
+    answers = run(scenario())
+
+    assert [(one, counts and counts.members) for one, counts in hub.told] == [(name(2), 2), (name(3), 3), (name(4), 4)]
+    assert answers == [{"event_id": name(3), "told": False}] * 2
 
 
 @pytest.mark.parametrize("torn", ["conclude", "stored"])

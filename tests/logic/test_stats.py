@@ -95,7 +95,18 @@ def test_a_meeting_across_midnight_is_split(kept: Kept):
     assert (first.meetings, second.meetings) == (1, 0)
     assert (first.meeting_seconds, second.meeting_seconds) == (1800, 600)
     assert (first.participant_seconds, second.participant_seconds) == (1800, 900)
-    assert (first.joins, first.members, second.joins) == (2, 2, 0)
+    assert (first.joins, first.members, second.joins, second.members) == (2, 2, 0, 2)
+
+
+def test_whoever_stays_for_days_is_a_member_of_each_of_them_once(kept: Kept):
+    """Also of a day on which nothing was heard of them, and of the one that begins as they go."""
+    days = 24 * 60
+    ends = [event(LEAVE, "b", when=minute(2 * days)), event(T.ROOM_CLOSED, when=minute(3 * days))]
+    kept.take(folded([*MEETING[:3], event(JOIN, "c", when=minute(days + 1)), *ends]))
+
+    found = {day: kept.day(f"2026-03-{day:02d}").members for day in range(2, 7)}
+
+    assert found == {2: 2, 3: 2, 4: 3, 5: 3, 6: 2}
 
 
 def test_those_who_were_there_at_midnight_are_the_next_days_peak(kept: Kept):

@@ -15,7 +15,7 @@ from northbound.backends.sqlite.control import SqliteControlReader
 from northbound.logic.daily import counted_accounts
 from northbound.logic.stats import day_of
 from northbound.model.account import Account
-from northbound.model.event import EventType
+from northbound.model.event import Event, EventType
 from northbound.model.log import Receipt
 from northbound.model.wire import Proof, Request
 from northbound.stages.statistics import Statistics
@@ -40,6 +40,7 @@ class Told(Site):
         url = "https://there.test/x"
         endpoint = self.made("endpoints", {"app_id": self.own_app, "url": url, "dialect": "aliyun_cvc"})
         rule = {"app_id": self.own_app, "pattern": RULE, "view": "aliyun_cvc", "endpoint_ids": [endpoint["id"]]}
+        self.app_id = app["id"]
         self.made("subscriptions", rule)
         begun = datetime.fromisoformat(f"{DAY_BEFORE}T00:00").replace(tzinfo=ZONE)
         self.change(created_at=begun, meeting_push=True, meeting_push_since=begun)
@@ -79,6 +80,9 @@ class Told(Site):
         events += [event(T.PARTICIPANT_JOINED, one, room=room, when=noon) for one in people]
         events += [event(T.PARTICIPANT_LEFT, one, room=room, when=end) for one in people]
         events.append(event(T.ROOM_CLOSED, room=room, when=end))
+        self.received_events(events)
+
+    def received_events(self, events: list[Event]) -> None:
         request = Request(method="POST", url=self.source["intake_url"])
         receipt = Receipt(source_id=self.source["id"], received_at=NOW, request=request, proof=Proof.NONE)
         self.runner.run(self.log.append(receipt, events))
@@ -123,6 +127,20 @@ def test_it_is_an_event_like_any_other(site: Told):
     assert event_id in [one["id"] for one in site.call("GET", "events?type=stats.daily").json["items"]]
     day = site.call("GET", f"stats/daily?app_id={site.own_app}&day={YESTERDAY}").json
     assert day["statistics"] == []
+
+
+def test_an_apps_day_has_those_who_are_still_there_of_the_days_before(site: Told):
+    """Ann and bob came the day before; of bob more is heard today, of ann nothing."""
+    begun = NOW - timedelta(days=3)
+    stays = [event(T.PARTICIPANT_JOINED, one, room="r1", when=begun) for one in ("ann", "bob")]
+    site.received_events([event(T.ROOM_OPENED, room="r1", when=begun), *stays])
+    site.received_events([event(T.PARTICIPANT_LEFT, "bob", room="r1", when=NOW)])
+    site.received_events([event(T.PARTICIPANT_JOINED, "bob", room="r1", when=NOW)])
+    figures = site.call("GET", f"stats/daily?app_id={site.app_id}").json
+    older = site.call("GET", f"stats/daily?app_id={site.app_id}&day={DAY_BEFORE}").json
+
+    assert (figures["joins"], figures["members"]) == (1, 2)
+    assert (older["joins"], older["members"]) == (0, 2)
 
 
 def test_a_dry_run_shows_old_and_new_and_sends_nothing(site: Told):

@@ -108,7 +108,7 @@ def next_day(day: str) -> str:
 
 
 def counts_of_day(account: Account, day: str, basis: DayBasis, now: datetime) -> Counts:
-    """Return the day's statistic; a meeting that goes on counts up to the day's end."""
+    """Return the day's statistic; a meeting that goes on counts up to the day's end, and who is in it is a member."""
     zone = zone_of(account)
     start, end = day_start(day, zone), min(now, day_end(day, zone))
     stats = basis.stats or DayStats(app_id=account.id, day=day)
@@ -117,7 +117,7 @@ def counts_of_day(account: Account, day: str, basis: DayBasis, now: datetime) ->
     return Counts(
         meetings=stats.meetings,
         seconds=round(stats.meeting_seconds + running),
-        members=stats.joins if account.members == "joins" else stats.members,
+        members=stats.joins if account.members == "joins" else stats.members + basis.staying,
         peak=peak_of(basis) if is_kept else stats.peak,
     )
 

@@ -51,7 +51,10 @@ def split(since: datetime, until: datetime, zone: ZoneInfo) -> Iterator[tuple[st
 
 
 def tally(step: Step, zone: ZoneInfo) -> tuple[Tally, ...]:
-    """Return what *step* adds, by day, the newest last; an entry that changed nothing adds nothing (R1)."""
+    """Return what *step* adds, by day, the newest last; an entry that changed nothing adds nothing (R1).
+
+    Whose stay ends is a member of each day that it touched: nobody need come on a day to be there.
+    """
     before, after = step.before, step.after
     moved = before.participants is not after.participants
     begun = after.open and (not before.open or after.instance != before.instance)
@@ -60,35 +63,37 @@ def tally(step: Step, zone: ZoneInfo) -> tuple[Tally, ...]:
         return ()
     when = moment(step.logged)
     came, went = _moved(step) if moved else ([], [])
-    spans: dict[str, tuple[float, float]] = {}
+    held: dict[str, float] = {}
+    stays: dict[str, list[tuple[str, float]]] = {}
     if ended and before.opened_at is not None:
-        _add(spans, split(before.opened_at, when, zone), meeting=True)
+        held = dict(split(before.opened_at, when, zone))
     for one in went:
-        _add(spans, split(one.joined_at, when, zone), meeting=False)
+        for name, seconds in split(one.joined_at, when, zone):
+            stays.setdefault(name, []).append((one.id, seconds))
     day = day_of(when, zone)
-    held, stayed = spans.pop(day, (0.0, 0.0))
     earlier = tuple(
-        Tally(day=name, room_key=step.key, meeting_seconds=meeting, participant_seconds=person)
-        for name, (meeting, person) in spans.items()
+        Tally(
+            day=name,
+            room_key=step.key,
+            meeting_seconds=held.get(name, 0.0),
+            participant_seconds=sum(seconds for _, seconds in stays.get(name, ())),
+            members=tuple(dict.fromkeys(person for person, _ in stays.get(name, ()))),
+        )
+        for name in dict.fromkeys((*held, *stays))
+        if name != day
     )
     newest = Tally(
         day=day,
         room_key=step.key,
         meetings=int(begun),
-        meeting_seconds=held,
-        participant_seconds=stayed,
+        meeting_seconds=held.get(day, 0.0),
+        participant_seconds=sum(seconds for _, seconds in stays.get(day, ())),
         joins=len(came),
-        members=tuple(one.id for one in came),
+        members=tuple(dict.fromkeys(one.id for one in (*came, *went))),
         present_delta=len(came) - len(went),
         room_present=max(len(before.participants), len(after.participants)),
     )
     return (*earlier, newest)
-
-
-def _add(spans: dict[str, tuple[float, float]], parts: Iterable[tuple[str, float]], *, meeting: bool) -> None:
-    for day, seconds in parts:
-        held, stayed = spans.get(day, (0.0, 0.0))
-        spans[day] = (held + seconds, stayed) if meeting else (held, stayed + seconds)
 
 
 def _moved(step: Step) -> tuple[list[Participant], list[Participant]]:
@@ -122,6 +127,11 @@ def with_open_rooms(stats: DayStats, rooms: Iterable[Room], now: datetime, zone:
         meeting_seconds=stats.meeting_seconds + held,
         participant_seconds=stats.participant_seconds + stayed,
     )
+
+
+def staying(stays: Iterable[tuple[str, datetime]], end: datetime) -> tuple[str, ...]:
+    """Return who is there since before *end*, each once, of *stays* that go on: (participant, since when)."""
+    return tuple(dict.fromkeys(person for person, since in stays if since < end))
 
 
 def _overlap(since: datetime, start: datetime, end: datetime) -> float:

@@ -29,7 +29,8 @@ class DayBasis(msgspec.Struct, frozen=True, kw_only=True):
     """All that a day's statistic is counted from, as of one moment.
 
     `present` are the members present at that moment, `later` the net change of their number after the day, `changes`
-    those within it, in order. `running` tells when each meeting that still goes on began.
+    those within it, in order. `running` tells when each meeting that still goes on began. `stats` has the members whose
+    stay began or ended by then; `staying` is how many others have been there since before the day's end, and still are.
     """
 
     stats: DayStats | None = None
@@ -37,6 +38,7 @@ class DayBasis(msgspec.Struct, frozen=True, kw_only=True):
     later: int = 0
     changes: tuple[Presence, ...] = ()
     running: tuple[datetime, ...] = ()
+    staying: int = 0
 
 
 class Statistic(msgspec.Struct, frozen=True, kw_only=True):

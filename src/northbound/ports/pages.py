@@ -295,6 +295,10 @@ class FigureView(Protocol):
         """Return the figures of each room of the day."""
         ...
 
+    def uncounted(self, app_id: str, day: str, people: Sequence[str]) -> int:
+        """Return how many of *people*, each named once, are not among the members of an app's day."""
+        ...
+
     def stopped(self) -> dict[str, Stop]:
         """Return the endpoints that stopped by themselves."""
         ...

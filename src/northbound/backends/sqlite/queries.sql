@@ -126,6 +126,9 @@ participant_seconds = participant_seconds + excluded.participant_seconds, joins 
 members = members + excluded.members, peak = max(peak, excluded.peak), present = excluded.present
 -- deliveries.member_add: Count a member of a day once.
 INSERT OR IGNORE INTO day_members (app_id, day, member) VALUES (?, ?, ?)
+-- deliveries.members_uncounted: How many of some people are not counted as members of a day.
+SELECT count(*) FROM json_each(?3)
+WHERE NOT EXISTS (SELECT 1 FROM day_members WHERE app_id = ?1 AND day = ?2 AND member = value)
 -- deliveries.day_room_add: Add to one room's day.
 INSERT INTO day_rooms (app_id, day, room_key, meetings, meeting_seconds, participant_seconds, joins, peak) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET meetings = meetings + excluded.meetings, meeting_seconds = meeting_seconds + excluded.meeting_seconds,
@@ -143,8 +146,9 @@ DELETE FROM account_presence WHERE account_id = ? AND second < ?
 INSERT OR REPLACE INTO account_rooms (account_id, room_key, opened_at, present) VALUES (?, ?, ?, ?)
 -- deliveries.going_drop: Nobody is in a room of an account any more.
 DELETE FROM account_rooms WHERE account_id = ? AND room_key = ?
--- deliveries.going: The rooms of some sources of an account that go on.
-SELECT opened_at, present FROM account_rooms WHERE account_id = ?1
+-- deliveries.going: The rooms of some sources of an account that go on, with their state where somebody is present.
+SELECT opened_at, present, CASE WHEN present > 0 THEN (SELECT state FROM rooms WHERE key = room_key) END
+FROM account_rooms WHERE account_id = ?1
 AND substr(room_key, 1, instr(room_key, '/') - 1) IN (SELECT value FROM json_each(?2))
 -- deliveries.statistic_add: Write a statistic that is about to be told.
 INSERT OR IGNORE INTO statistics (account_id, day, number, body) VALUES (?, ?, ?, ?)

@@ -1,6 +1,6 @@
 """Daily statistics on SQLite: what a day is counted from, read as of one moment, and what was told."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,24 @@ from msgspec.structs import replace
 from northbound.backends.sqlite.database import query
 from northbound.backends.sqlite.reader import from_micros
 from northbound.backends.sqlite.views import TimedReads
+from northbound.logic.stats import staying
 from northbound.model.room import DayStats
 from northbound.model.statistic import DayBasis, Presence, Statistic
 
+
+class _Stay(msgspec.Struct):
+    joined_at: datetime
+
+
+class _Present(msgspec.Struct):
+    """As much of a room as tells who is there: its past and its recordings may be long."""
+
+    participants: dict[str, _Stay] = {}
+
+
 _ENCODE = msgspec.json.Encoder().encode
 _STATISTIC = msgspec.json.Decoder(Statistic).decode
+_PRESENT = msgspec.json.Decoder(_Present).decode
 _DAY = ("meetings", "meeting_seconds", "participant_seconds", "joins", "members", "peak")
 
 
@@ -56,12 +69,15 @@ class SqliteStatisticView:
             later = rows("deliveries.presence_later", account_id, end)
             changes = rows("deliveries.presence_within", account_id, start, end)
             going = rows("deliveries.going", account_id, msgspec.json.encode(source_ids).decode())
+            there = msgspec.json.encode(staying(_stays(state for _, _, state in going if state), span[1])).decode()
+            uncounted = rows("deliveries.members_uncounted", account_id, day, there)
         return DayBasis(
             stats=DayStats(app_id=account_id, day=day, **dict(zip(_DAY, stats[0][:6], strict=True))) if stats else None,
-            present=sum(present for _, present in going),
+            present=sum(present for _, present, _ in going),
             later=later[0][0],
             changes=tuple(Presence(second=row[0], delta=row[1], high=row[2]) for row in changes),
-            running=tuple(from_micros(opened_at) for opened_at, _ in going if opened_at is not None),
+            running=tuple(from_micros(opened_at) for opened_at, _, _ in going if opened_at is not None),
+            staying=uncounted[0][0],
         )
 
     def told(self, account_id: str, before: str, limit: int) -> list[Statistic]:
@@ -80,6 +96,12 @@ class SqliteStatisticView:
     def close(self) -> None:
         """Close the connections."""
         self._reads.close()
+
+
+def _stays(states: Iterable[bytes]) -> Iterator[tuple[str, datetime]]:
+    for state in states:
+        for person, stay in _PRESENT(state).participants.items():
+            yield person, stay.joined_at
 
 
 def _told(row: Sequence[Any]) -> Statistic:

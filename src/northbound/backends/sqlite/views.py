@@ -372,6 +372,10 @@ class SqliteDeliveryReader:
         rows = self._reads.rows("deliveries.day_rooms", app_id, day)
         return [RoomDay(**dict(zip(names, row, strict=True))) for row in rows]
 
+    def uncounted(self, app_id: str, day: str, people: Sequence[str]) -> int:
+        """Return how many of *people*, each named once, are not among the members of an app's day."""
+        return self._reads.rows("deliveries.members_uncounted", app_id, day, _json(people))[0][0]
+
     def stopped(self) -> dict[str, Stop]:
         """Return the endpoints that stopped by themselves."""
         return {row[0]: stop_of(row) for row in self._reads.rows("deliveries.stopped_all")}

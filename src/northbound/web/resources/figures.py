@@ -4,8 +4,10 @@ from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from msgspec.structs import replace
+
 from northbound.logic.project import OURS
-from northbound.logic.stats import counts_of_source, day_of, disputes, told_span, with_open_rooms
+from northbound.logic.stats import counts_of_source, day_end, day_of, disputes, staying, told_span, with_open_rooms
 from northbound.model.app import App, Endpoint, Source
 from northbound.model.errors import InvalidInput, StoreFailed
 from northbound.model.event import Counts, EventType
@@ -96,6 +98,11 @@ async def day(call: Call[DayQuery, Nothing]) -> Answer:
     _check_day(name)
     stored = await call.read(call.hub.figures.day, app.id, name) or DayStats(app_id=app.id, day=name)
     rooms = await _open_rooms(call, app) if _may_go_on(name, now, zone) else []
+    there = staying(
+        ((who.id, who.joined_at) for one in rooms for who in one.participants.values()), day_end(name, zone)
+    )
+    others = await call.read(call.hub.figures.uncounted, app.id, name, there)
+    stored = replace(stored, members=stored.members + others)
     figures = with_open_rooms(stored, rooms, now, zone)
     held = await call.read(call.hub.figures.day_rooms, app.id, name)
     told = await _told(call, app, told_span(name, zone))
