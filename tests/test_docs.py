@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -147,11 +147,50 @@ def test_both_languages_of_a_page_link_to_each_other(name: str) -> None:
     assert f"[English](../{up}{name})\n" in (CHINESE / name).read_text()
 
 
+def western(text: str) -> list[str]:
+    """Return where ASCII punctuation touches a Chinese character, or code that stands in a Chinese sentence."""
+    text = re.sub(r"`[^`\n]*`", "\u7801", re.sub(r"\]\([^)]*\)|\\(?=\|)", "", without_code(text)))
+    return re.findall(r".{0,9}[一-鿿][,;:?!()].{0,9}|.{0,9}[,;:?!(][一-鿿].{0,9}", text)
+
+
 @pytest.mark.parametrize("name", IN_CHINESE)
 def test_chinese_pages_have_chinese_punctuation(name: str) -> None:
-    text = re.sub(r"\]\([^)]*\)|`[^`\n]*`", "", without_code((CHINESE / name).read_text()))
+    assert western((CHINESE / name).read_text()) == []
 
-    assert re.findall(r".{0,9}[一-鿿][,;:?!()].{0,9}|.{0,9}[,;:?!(][一-鿿].{0,9}", text) == []
+
+VENDORS = ("aliyun_rtc", "eventbridge")
+MARKS = {"documented": "有文档", "captured": "有抓包", "inferred": "推定", "ours": "我们定的", "third party": "第三方"}
+
+
+def halves(name: str) -> tuple[str, str]:
+    """Return the Chinese half and the English half of a vendor's page."""
+    text = (ROOT / "docs" / "vendors" / f"{name}.md").read_text()
+    chinese, _, english = text.partition("\n## 中文\n")[2].partition("\n## English\n")
+    return chinese, english
+
+
+def marks(text: str, column: str, words: Iterable[str]) -> list[list[int]]:
+    """Return, for each row of the tables that end in *column*, which of *words* its last cell has."""
+    found = re.findall(rf"^\|.*\| {column} \|\n\|[-|]+\|\n((?:\|.*\n)+)", text, re.MULTILINE)
+    cells = [row.rstrip(" |").rpartition(" | ")[2] for table in found for row in table.splitlines()]
+    return [[at for at, word in enumerate(words) if word in cell] for cell in cells]
+
+
+@pytest.mark.parametrize("name", VENDORS)
+def test_both_halves_of_a_vendors_page_are_in_step(name: str) -> None:
+    """The same headings, the same words in each table row, each fact as sure; what is pasted stands once."""
+    chinese, english = halves(name)
+
+    advice = f"docs/vendors/{name}.md says one thing in two languages: change both"
+    assert headings(chinese) == headings(english), advice
+    assert tables(chinese) == tables(english), advice
+    assert marks(chinese, "把握", MARKS.values()) == marks(english, "Sure", MARKS), advice
+    assert not re.search(r"^```(?:sh|python)$", chinese, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", VENDORS)
+def test_the_chinese_half_of_a_vendors_page_has_chinese_punctuation(name: str) -> None:
+    assert western(halves(name)[0]) == []
 
 
 def test_both_halves_of_the_readme_are_in_step() -> None:

@@ -48,7 +48,8 @@ class Terminal:
 
 def blocks(name: str, section: str = "Point your client here") -> list[str]:
     """Return what a section's blocks come to in a shell, in their order; a Python program is pasted as one."""
-    part = (PAGES / f"{name}.md").read_text().partition(section)[2].partition("\n## ")[0]
+    _, level, part = re.split(rf"^(#+) {section}\n", (PAGES / f"{name}.md").read_text(), flags=re.MULTILINE)
+    part = re.split(rf"^#{{2,{len(level)}}} ", part, maxsplit=1, flags=re.MULTILINE)[0]
     found = re.findall(r"^```(sh|python)\n(.*?)^```$", part, re.MULTILINE | re.DOTALL)
     return [text if language == "sh" else f"python3 - <<'PAGE'\n{text}PAGE\n" for language, text in found]
 

@@ -211,7 +211,7 @@ def test_the_documented_commands_run(box: Hub, receiver: Receiver, tmp_path: Pat
     """docs/vendors/avd.md, "Point your client here": typed as it stands, it delivers a room's event."""
     terminal = Terminal(box, tmp_path, receiver.url("avd-documented"))
 
-    printed = terminal.run(*blocks("avd", "### Point your client here"))
+    printed = terminal.run(*blocks("avd", "Point your client here"))
 
     assert '"total":0' in printed and '"code":404' in printed and "北向接口校验密钥" in printed
     url = re.search(r"request address +(http\S+)", printed)

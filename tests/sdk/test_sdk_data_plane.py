@@ -468,8 +468,8 @@ def test_the_page_says_how_to_point_a_data_plane_client_here(hub: Hub, receiver:
     """Its program, as it stands there, in the client's own virtualenv: bus, rule, event, and the event arrives."""
     name = f"aliyun_cvc-page{next(NUMBERS)}"
     setting_up, (program,) = (
-        blocks("eventbridge", "## Point your client here")[0],
-        blocks("eventbridge", "## The data plane"),
+        blocks("eventbridge", "Point your client here")[0],
+        blocks("eventbridge", "The data plane"),
     )
     terminal = Terminal(hub, tmp_path, receiver.url(name), python=interpreter())
 

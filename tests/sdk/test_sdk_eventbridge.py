@@ -539,7 +539,7 @@ def test_the_page_says_how_to_point_a_client_here(hub: Hub, receiver: Receiver, 
     """Its blocks, as they stand there: an account, an app with a source, a rule, and a meeting that arrives."""
     name = f"aliyun_cvc-{uuid4().hex[:8]}"
 
-    printed = Terminal(hub, tmp_path, receiver.url(name)).run(*blocks("eventbridge", "## Point your client here"))
+    printed = Terminal(hub, tmp_path, receiver.url(name)).run(*blocks("eventbridge", "Point your client here"))
 
     (arrived,) = receiver.wait_for(name, 1)
     assert re.search(r"^acs:eventbridge:cn-hangzhou:\d{16}:eventbus/default/rule/meetings$", printed, re.MULTILINE)
