@@ -21,6 +21,7 @@ LATER = NOW + timedelta(hours=1)
         ({"state": "disabled"}, WORDS, True, Outcome.SENT),
         ({"pattern": '{"type":["other"]}'}, WORDS, True, Outcome.SENT),
         ({}, None, True, Outcome.SENT),
+        ({"source_ids": ("src_9",)}, WORDS, True, Outcome.SENT),
         ({}, WORDS, False, Outcome.NOT_SENT),
         ({"pattern": '{"data":{"n":[2]}}'}, WORDS, False, Outcome.NOT_MATCHED),
         ({"pattern": '{"data":{"n":[2]}}', "created_at": LATER}, WORDS, False, Outcome.NOT_MATCHED),

@@ -158,6 +158,7 @@ def test_an_effective_delay_lets_the_old_settings_stand_until_then(site: Site, r
     old, young = subscriptions.pop(first.id), subscriptions.pop(changed["subscription_id"])
     assert subscriptions == {}
     assert old.pattern == first.pattern and old.ends_at == young.begins_at
+    assert old.changed_at >= young.created_at and young.changed_at is None
     assert json.loads(young.pattern)["eventType"] == [41]
     disabled = site.call("POST", f"{path}/disable").json
     assert (disabled["state"], disabled["subscription_id"]) == ("disabled", None)

@@ -17,6 +17,7 @@ class Outcome(StrEnum):
     """How an event and a rule met."""
 
     SENT = "sent"  # there is a delivery by it
+    GONE = "gone"  # there is a delivery by it, and it was deleted since
     NOT_SENT = "not_sent"  # it matches: not routed yet, no endpoint, or another rule sent it there already
     NOT_MATCHED = "not_matched"
     NO_WORD = "no_word"  # the rule's view has no word for the event
@@ -35,7 +36,7 @@ class Met(msgspec.Struct, frozen=True, kw_only=True):
 
 def meet(rule: Subscription, logged: Logged, words: Mapping[str, Any] | None, *, is_sent: bool) -> Met:
     """Tell how *logged*, as *words* in the rule's view, and *rule* as it is now met; *is_sent*: by a delivery."""
-    if rule.source_ids and logged.source_id not in rule.source_ids:
+    if not is_sent and rule.source_ids and logged.source_id not in rule.source_ids:
         return Met(outcome=Outcome.OTHER_SOURCE)
     if words is None:
         return Met(outcome=Outcome.SENT if is_sent else Outcome.NO_WORD)
@@ -46,6 +47,11 @@ def meet(rule: Subscription, logged: Logged, words: Mapping[str, Any] | None, *,
     return Met(outcome=_outcome(rule, logged, matched=found.matched, is_sent=is_sent), findings=found.findings)
 
 
+def changed_since(rule: Subscription, logged: Logged) -> bool:
+    """Tell whether a rule was made or changed after an event came: it was routed by another one than is there now."""
+    return max(rule.created_at, rule.changed_at or rule.created_at) > logged.recorded_at
+
+
 def _outcome(rule: Subscription, logged: Logged, *, matched: bool, is_sent: bool) -> Outcome:
     if is_sent:
         return Outcome.SENT
@@ -53,4 +59,4 @@ def _outcome(rule: Subscription, logged: Logged, *, matched: bool, is_sent: bool
         return Outcome.DISABLED
     if not matched:
         return Outcome.NOT_MATCHED
-    return Outcome.LATER if (rule.changed_at or rule.created_at) > logged.recorded_at else Outcome.NOT_SENT
+    return Outcome.LATER if changed_since(rule, logged) else Outcome.NOT_SENT

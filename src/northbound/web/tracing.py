@@ -1,7 +1,7 @@
 """Put one event's way together from the log, the rules and the deliveries; every read is bounded."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,7 +13,7 @@ from northbound.doors.bridge import RULES_MOST, rule_stem
 from northbound.logic.customers import BUS_WIRE, bus_options
 from northbound.logic.derive import Step
 from northbound.logic.route import DEFAULT_BUS, NOTHING_SET, Said
-from northbound.logic.trace import Outcome, meet
+from northbound.logic.trace import Outcome, changed_since, meet
 from northbound.model.account import Account, Bus
 from northbound.model.app import App, Source, Subscription
 from northbound.model.delivery import Delivery, DeliveryState, View
@@ -31,7 +31,7 @@ RULES_READ = 500  # of the event's app; those that its deliveries name are alway
 RULES_SHOWN = 100
 DELIVERIES_SHOWN = 20
 BUSES_READ = 100  # of one account, which has 51 at most
-NONE = (Outcome.SENT, Outcome.NOT_SENT)  # these come first
+FIRST = (Outcome.SENT, Outcome.GONE, Outcome.NOT_SENT)
 
 
 async def trace_of(hub: Hub, logged: Logged) -> Trace:
@@ -41,8 +41,14 @@ async def trace_of(hub: Hub, logged: Logged) -> Trace:
     found = await asyncio.to_thread(hub.deliveries.deliveries_of, logged, DELIVERIES_SHOWN + 1)
     deliveries = found[:DELIVERIES_SHOWN]
     attempts = {number: await asyncio.to_thread(hub.deliveries.attempts, number) for number, _ in deliveries}
-    rules, is_cut = _rules(hub, source, buses, [one.subscription_id for _, one in deliveries])
-    traced = await _met(hub, logged, rules, {one.subscription_id for _, one in deliveries}, _on_bus(hub, buses))
+    sent_by = {one.subscription_id: None for _, one in deliveries if one.subscription_id}
+    rules, is_cut = _rules(hub, source, buses, sent_by)
+    gone = sent_by.keys() - {rule.id for rule in rules}
+    traced = [
+        *(_gone(identity) for identity in sent_by if identity in gone),
+        *await _met(hub, logged, rules, sent_by, _on_bus(hub, buses)),
+    ]
+    traced.sort(key=lambda one: one.outcome not in FIRST)
     receipts = await asyncio.to_thread(hub.log.receipts, logged)
     occurred = logged.event.occurred_at
     return Trace(
@@ -109,21 +115,18 @@ async def said_of(hub: Hub, logged: Logged) -> Said:
 
 
 def _rules(
-    hub: Hub, source: Source | None, buses: Sequence[Bus], sent_by: Sequence[str]
+    hub: Hub, source: Source | None, buses: Sequence[Bus], sent_by: Iterable[str]
 ) -> tuple[list[Subscription], bool]:
-    """Return the rules that see a source's events, and whether there are more."""
-    if source is None:
-        return [], False
-    rows = hub.objects.find(Subscription, app_id=source.app_id, limit=RULES_READ + 1)
+    """Return the rules that see a source's events, those that sent it among them, and whether there are more."""
+    app_id = "" if source is None else source.app_id  # of a source that was deleted only those that sent are known
+    rows = hub.objects.find(Subscription, app_id=app_id, limit=RULES_READ + 1) if app_id else []
     is_cut = len(rows) > RULES_READ
     for bus in buses:
         rows += hub.objects.find(Subscription, after=rule_stem(bus), limit=RULES_MOST)
     scopes = {"", *(bus.id for bus in buses)}
-    found = {
-        rule.id: rule for _, rule in rows if rule.bus_id in scopes and (rule.bus_id or rule.app_id == source.app_id)
-    }
+    found = {rule.id: rule for _, rule in rows if rule.bus_id in scopes and (rule.bus_id or rule.app_id == app_id)}
     for identity in sent_by:
-        if identity and identity not in found:
+        if identity not in found:
             try:
                 found[identity] = hub.objects.get(Subscription, identity)[1]
             except NotFound:  # deleted since
@@ -137,7 +140,7 @@ def _on_bus(hub: Hub, buses: Sequence[Bus]) -> Options:
 
 
 async def _met(
-    hub: Hub, logged: Logged, rules: Sequence[Subscription], sent_by: set[str], on_bus: Options
+    hub: Hub, logged: Logged, rules: Sequence[Subscription], sent_by: Container[str], on_bus: Options
 ) -> list[TracedRule]:
     said = await said_of(hub, logged)
     masked: dict[tuple[str, bool], dict[str, Any] | None] = {}
@@ -155,10 +158,23 @@ async def _met(
                 bus_id=rule.bus_id or None,
                 view=rule.view,
                 outcome=met.outcome,
+                changed_since=changed_since(rule, logged),
                 findings=met.findings,
             )
         )
-    return sorted(traced, key=lambda one: one.outcome not in NONE)
+    return traced
+
+
+def _gone(identity: str) -> TracedRule:
+    return TracedRule(
+        subscription_id=identity,
+        name="",
+        bus_id=None,
+        view=None,
+        outcome=Outcome.GONE,
+        changed_since=True,
+        findings=(),
+    )
 
 
 # --- deliveries ------------------------------------------------------------------------------------------------------

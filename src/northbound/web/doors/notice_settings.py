@@ -245,9 +245,9 @@ def _ended(call: Call[Any, Any], settings: NoticeSettings, at: Any) -> tuple[Not
     """Return settings whose newest subscription ends at a time, and that subscription to put."""
     if not settings.made:
         return settings, []
-    current = settings.made[-1]
+    current, now = settings.made[-1], call.hub.clock.now()
     stored = held(call, Subscription, current.subscription_id)
-    puts = [] if stored is None else [Put(one=replace(stored[1], ends_at=at), revision=stored[0])]
+    puts = [] if stored is None else [Put(one=replace(stored[1], ends_at=at, changed_at=now), revision=stored[0])]
     return replace(settings, made=(*settings.made[:-1], replace(current, ends_at=at))), puts
 
 

@@ -11,13 +11,18 @@ from northbound.model.wire import Proof
 
 
 class TracedRule(msgspec.Struct, frozen=True, kw_only=True):
-    """A rule that could have matched, as it is now; `findings` compare field by field, `bus_id` tells its bus."""
+    """A rule that could have matched, as it is now; `findings` compare field by field, `bus_id` tells its bus.
+
+    `changed_since`: it was made or changed after the event came, so `findings` may be others than when that was routed.
+    Of one that sent and was deleted since, `outcome` is `gone`, and only its id is known.
+    """
 
     subscription_id: str
     name: str
     bus_id: str | None
-    view: str
+    view: str | None
     outcome: Outcome
+    changed_since: bool
     findings: tuple[Finding, ...]
 
 
