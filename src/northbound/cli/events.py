@@ -58,7 +58,7 @@ def make_view(dialect: Dialect, word: str, who: Who, options: dict[str, Any]) ->
     for kind, event, case in _catalogue(dialect):
         if kind not in kinds:
             continue
-        foreign = _about(_as_foreign(event, now), who)
+        foreign = _about(_of_a_new_recording(_as_foreign(event, now)), who)
         fill = _fill(case, foreign, now)
         try:
             views = dialect.view(foreign, fill, options)
@@ -107,6 +107,16 @@ def _as_foreign(event: Event, now: datetime) -> Event:
     )
 
 
+def _of_a_new_recording(event: Event) -> Event:
+    """Return an event that a wire counts within its recording as the first one of a new recording.
+
+    Recording and number are what such a wire tells a repeat by; a number out of the blue would be a gap.
+    """
+    if event.recording_id is None or event.sequence is None:
+        return event
+    return replace(event, recording_id=f"trigger-{uuid4().hex}", sequence=0)
+
+
 def _about(event: Event, who: Who) -> Event:
     return replace(
         event,
@@ -147,7 +157,8 @@ def _fill(case: Case, event: Event, now: datetime) -> Fill:
         sequence=event.sequence or 0,
         seq=1,
     )
-    given = {name: value for name, value in case.fill.items() if name not in ("app", "event_id", "recorded_at")}
+    ours = ("app", "event_id", "recorded_at", "recording_id", "sequence")
+    given = {name: value for name, value in case.fill.items() if name not in ours}
     typed = msgspec.convert(
         {"event_id": base.event_id, "recorded_at": now, "app": msgspec.to_builtins(APP)} | given, Fill
     )
