@@ -103,6 +103,19 @@ def test_what_does_not_answer_200_is_not_enabled(
     assert site.call("POST", f"notice-settings/{one['id']}/enable").status == 200
 
 
+@pytest.mark.parametrize(("product", "event_type"), [(1, 101), (3, 31)])
+def test_the_test_notice_is_of_the_product_that_the_settings_are_for(
+    site: Site, receiver: Receiver, app_id: str, product: int, event_type: int
+):
+    one = new(site, app_id, receiver.url("anyrtc"), product=product, event_types=[event_type])
+    assert site.call("POST", f"notice-settings/{one['id']}/enable").status == 200
+
+    (arrival,) = receiver.at("anyrtc")
+
+    words = json.loads(arrival.request.body)
+    assert (words["productId"], words["eventType"], words["payload"]) == (product, 10, {})
+
+
 def test_a_200_without_json_counts_unless_strict(site: Site, receiver: Receiver, app_id: str):
     receiver.behave("anyrtc", lambda _: Reply(body=b"fine"))
     one = new(site, app_id, receiver.url("anyrtc"))

@@ -113,6 +113,12 @@ class AnyRtc(Dialect, ProbeDialect):
         ),
         Option(name="health_event_type", default=10, says="eventType of the test notice", sure="inferred"),
         Option(
+            name="health_product",
+            default=CHANNELS_PRODUCT,
+            says="productId of the test notice; notice settings say their own",
+            sure="inferred",
+        ),
+        Option(
             name="text_uid",
             default="keep",
             choices=("keep", "number"),
@@ -176,7 +182,8 @@ class AnyRtc(Dialect, ProbeDialect):
     def probe(self, endpoint: Endpoint, entropy: bytes) -> Request:
         notice_id = str(UUID(bytes=entropy[:16], version=4))
         number = setting(self, endpoint.options, "health_event_type")
-        words = {"noticeId": notice_id, "productId": CHANNELS_PRODUCT, "eventType": number, "payload": {}}
+        product = setting(self, endpoint.options, "health_product")
+        words = {"noticeId": notice_id, "productId": product, "eventType": number, "payload": {}}
         return self.encode((View(words=raw(words)),), endpoint)
 
     def sign(self, request: Request, endpoint: Endpoint, now: datetime, entropy: bytes) -> Request:

@@ -168,7 +168,8 @@ async def _test(call: Call[Any, Any], settings: NoticeSettings, urls: Sequence[s
     """Send the test notice to each of *urls* once; raise `HealthTestFailed` unless all answer as they must."""
     hub = call.hub
     for url in dict.fromkeys(urls):
-        endpoint = replace(anyrtc.endpoint_for(settings, "health", 0, hub.clock.now()), url=url)
+        endpoint = anyrtc.endpoint_for(settings, "health", 0, hub.clock.now())
+        endpoint = replace(endpoint, url=url, options=endpoint.options | {"health_product": settings.product})
         entropy = hub.entropy.bytes(32)
         request = WIRE.sign(WIRE.probe(endpoint, entropy), endpoint, hub.clock.now(), entropy)
         exchange = await asked(hub, request, endpoint.retry.deadline)
