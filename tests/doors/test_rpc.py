@@ -217,6 +217,25 @@ def test_lists_keep_their_numbers_order():
             Parameters(wrong).listed("Users", most=64)
 
 
+@pytest.mark.parametrize("sign", ["\x00", "\t", "\n", "\x1b", "\x7f", "\x85"])
+def test_what_names_a_channel_or_user_holds_no_control_character(sign: str):
+    for place in (f"a{sign}b", f"{sign}a", f"a{sign}"):
+        given_ = Parameters({"ChannelId": place, "Users.1": "ann", "Users.2": place})
+        for ask in (lambda one: one.identity("ChannelId"), lambda one: one.listed("Users", most=64)):
+            with pytest.raises(RpcError) as refused:
+                ask(given_)
+            assert refused.value.code == "InvalidParameter"
+            assert place not in refused.value.message
+
+
+def test_what_names_a_channel_or_user_may_be_any_other_text():
+    name = "教室 7 \N{SLIGHTLY SMILING FACE} é"
+    given_ = Parameters({"ChannelId": name, "Users.1": name})
+
+    assert given_.identity("ChannelId") == name
+    assert given_.listed("Users", most=64) == [name]
+
+
 # --- answers ---------------------------------------------------------------------------------------------------------
 
 

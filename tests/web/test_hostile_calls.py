@@ -185,6 +185,38 @@ def test_ten_thousand_users_are_refused(site: Site, callers: Iterator[Customer])
     fair(site, reply, before)
 
 
+@pytest.mark.parametrize("name", ["ChannelId", "Users.1"])
+@pytest.mark.parametrize(("action", "version"), [("CreateEventSubscribe", RTC), ("CreateEventSub", LIVE)])
+def test_a_subscription_for_what_nobody_can_be_called_is_refused(
+    site: Site, callers: Iterator[Customer], action: str, version: str, name: str
+) -> None:
+    """A NUL or line break in an id: refused by the parameter's name, and nothing is made."""
+    by = next(callers)
+    words = RPC[action, version] | {"AppId": by.app_id, "Users.1": "u"}
+    assert by.rpc(action, version, **words | {"ClientToken": f"good-{name}"}).status == 200
+    tidy(site)
+    before = state(site)
+
+    for value in ("a\x00b", "a\nb"):
+        reply = by.rpc(action, version, **words | {"ClientToken": f"bad-{name}", name: value})
+        fair(site, reply, before)
+        assert (reply.status, reply.json["Code"]) == (400, "InvalidParameter")
+        assert name.partition(".")[0] in reply.json["Message"]
+
+
+@pytest.mark.parametrize(
+    ("action", "name"), [("DescribeChannelUsers", "ChannelId"), ("DescribeRtcChannelList", "UserId")]
+)
+def test_nobody_is_looked_for_by_what_nobody_can_be_called(
+    site: Site, callers: Iterator[Customer], action: str, name: str
+) -> None:
+    by = next(callers)
+    reply = by.rpc(action, RTC, AppId=by.app_id, TimePoint="2026-03-01T00:00:00Z", **{name: "a\x00"})
+
+    fair(site, reply, state(site))
+    assert (reply.status, reply.json["Code"]) == (400, "InvalidParameter")
+
+
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize(
     "query",

@@ -7,6 +7,8 @@ from northbound.doors.rpc import RpcError
 
 _INDEX = re.compile(r"[1-9][0-9]{0,4}")
 _INTEGER = re.compile(r"-?[0-9]{1,19}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # C0, DEL, C1
+NO_CONTROL = "holds a control character; leave it out"
 
 
 class Parameters:
@@ -24,6 +26,13 @@ class Parameters:
             return default
         if len(value) > longest:
             raise invalid(name, f"has more than {longest} characters")
+        return value
+
+    def identity(self, name: str, *, longest: int = 512, default: str | None = None) -> str:
+        """Return what names a channel or user; refuse control characters, which no wire's ids have."""
+        value = self.text(name, longest=longest, default=default)
+        if _CONTROL.search(value):
+            raise invalid(name, NO_CONTROL)
         return value
 
     def integer(self, name: str, *, least: int, most: int, default: int | None = None) -> int:
@@ -45,7 +54,10 @@ class Parameters:
         return value == "true" if value else default
 
     def listed(self, name: str, *, most: int, longest: int = 128, needed: bool = False) -> list[str]:
-        """Return `Name.1`, `Name.2`, ... in the order of their numbers; gaps and any order are accepted."""
+        """Return `Name.1`, `Name.2`, ... in the order of their numbers; gaps and any order are accepted.
+
+        They are ids or names, so none may hold a control character.
+        """
         found: dict[int, str] = {}
         if self.given.get(name):  # without a number; a filter that is ignored would let everything through
             raise invalid(name, f"is numbered {name}.1, {name}.2 and so on")
@@ -57,6 +69,8 @@ class Parameters:
                 raise invalid(name, f"is numbered {name}.1, {name}.2 and so on")
             if not value or len(value) > longest:
                 raise invalid(name, f"holds texts of 1 to {longest} characters")
+            if _CONTROL.search(value):
+                raise invalid(name, NO_CONTROL)
             found[int(index)] = value
         if len(found) > most:
             raise invalid(name, f"has at most {most} elements")

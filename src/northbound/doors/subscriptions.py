@@ -48,7 +48,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
 def channel_and_users(given: Parameters, *, users_most: int) -> tuple[str, list[str]]:
     """Return the channel, empty for all of them, and the users asked for; users are those of one channel."""
-    channel = given.text("ChannelId", longest=ID_LONGEST, default="")
+    channel = given.identity("ChannelId", longest=ID_LONGEST, default="")
     users = list(dict.fromkeys(given.listed("Users", most=users_most, longest=ID_LONGEST)))
     channel = "" if channel == ANY_CHANNEL else channel
     if users and not channel:

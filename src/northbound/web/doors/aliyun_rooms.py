@@ -67,8 +67,8 @@ async def describe_rtc_channel_list(caller: Caller) -> ANSWERS:
     wanted = SessionFilter(
         app_ids=tuple(regions),
         day=day,
-        room_id=given.text("ChannelId", default="") or None,
-        participant_id=given.text("UserId", default="") or None,
+        room_id=given.identity("ChannelId", default="") or None,
+        participant_id=given.identity("UserId", default="") or None,
         ascending=is_ascending(given, "SortType"),
     )
     count, found = await caller.read(caller.hub.rooms.sessions, wanted, page.skip, page.size)
@@ -86,7 +86,7 @@ async def describe_record_files(caller: Caller) -> ANSWERS:
         since=moment_asked(given, "StartTime"),
         until=moment_asked(given, "EndTime"),
     )
-    if given.text("ChannelId", default=""):
+    if given.identity("ChannelId", default=""):
         rooms = await _instances(caller, app)
     else:
         rooms = await _recorded(caller, app)
@@ -141,13 +141,13 @@ def _sources(caller: Caller, apps: list[App]) -> tuple[str, ...]:
 
 async def _channel(caller: Caller, app: App) -> list[Room]:
     """Return the open rooms of the channel's name: each source may tell of one."""
-    name = caller.parameters.text("ChannelId")
+    name = caller.parameters.identity("ChannelId")
     return await caller.read(caller.hub.rooms.open_named, _sources(caller, [app]), name)
 
 
 async def _instances(caller: Caller, app: App) -> list[Room]:
     """Return the rooms of the channel's name with their past instances."""
-    name = caller.parameters.text("ChannelId")
+    name = caller.parameters.identity("ChannelId")
     found = await caller.read(caller.hub.rooms.named, _sources(caller, [app]), name, SAME_NAME)
     rooms: list[Room] = []
     for key, room in found:
