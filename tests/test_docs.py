@@ -158,7 +158,7 @@ def test_chinese_pages_have_chinese_punctuation(name: str) -> None:
     assert western((CHINESE / name).read_text()) == []
 
 
-VENDORS = sorted(path.stem for path in (ROOT / "docs/vendors").glob("*.md") if path.name != "README.md")
+VENDORS = sorted(path.stem for path in (ROOT / "docs" / "vendors").glob("*.md"))
 MARKS = {"documented": "有文档", "captured": "有抓包", "inferred": "推定", "ours": "我们定的", "third party": "第三方"}
 
 
