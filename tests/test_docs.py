@@ -166,6 +166,7 @@ def halves(name: str) -> tuple[str, str]:
     """Return the Chinese half and the English half of a vendor's page."""
     text = (ROOT / "docs" / "vendors" / f"{name}.md").read_text()
     chinese, _, english = text.partition("\n## 中文\n")[2].partition("\n## English\n")
+    assert english, f"docs/vendors/{name}.md has a half below '## 中文', then one below '## English'"
     return chinese, english
 
 
