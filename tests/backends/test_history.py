@@ -245,6 +245,34 @@ def test_the_stage_follows_until_it_is_cancelled(
     assert history.cursor() == 5
 
 
+def test_whoever_stops_the_stage_waits_for_its_batch(log: MemoryLog, history: SqliteHistory) -> None:
+    """A batch goes on in its thread: a storage that is closed under it is busy, and the process ends with a trace."""
+    begun, may_end = threading.Event(), threading.Event()
+
+    class Slow:
+        def head(self) -> int:
+            return log.head()
+
+        def read(self, after: int, limit: int) -> list[Logged]:
+            begun.set()
+            may_end.wait(10)
+            return log.read(after, limit)
+
+    async def scenario() -> bool:
+        running = asyncio.ensure_future(Index(Slow(), history).run(Bell()))
+        await asyncio.to_thread(begun.wait, 10)
+        running.cancel()
+        done, _ = await asyncio.wait([running], timeout=0.05)
+        may_end.set()
+        await asyncio.gather(running, return_exceptions=True)
+        return not done
+
+    append(log, [event("r1")])
+
+    assert asyncio.run(scenario())
+    assert history.cursor() == log.head()
+
+
 def test_a_full_disk_stalls_indexing_and_nothing_else(tmp_path: Path, log: MemoryLog) -> None:
     """The cursor stays, searches go on, and the batch is stored when there is space again."""
     append(log, [event("r1")])

@@ -1,9 +1,9 @@
 """Follow the log for history: make entries searchable behind everybody else, one bounded batch a step."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import ParamSpec, Protocol, TypeVar
 
 import msgspec
 import structlog
@@ -17,6 +17,8 @@ POLL = timedelta(milliseconds=500)  # the safety net when the doorbell is lost (
 GATHER = timedelta(milliseconds=100)  # a moment for more to come: many small batches make a slow index
 STALLED = timedelta(seconds=2)  # the pause after a batch that failed
 log = structlog.get_logger()
+Given = ParamSpec("Given")
+Done = TypeVar("Done")
 
 
 class HistoryStore(Protocol):
@@ -85,9 +87,9 @@ class Index:
         while True:
             try:
                 if not started:
-                    await asyncio.to_thread(self._start)
+                    await _to_the_end(self._start)
                     started = True
-                count = await asyncio.to_thread(self._sound_batch, BATCH)
+                count = await _to_the_end(self._sound_batch, BATCH)
             except HubError as error:
                 log.warning("index.stalled", code=error.code, reason=error.message)
                 await asyncio.sleep(STALLED.total_seconds())
@@ -210,3 +212,13 @@ class Index:
         until = min(head, after + limit)
         self._history.skip(after=after, until=until)
         return until - after
+
+
+async def _to_the_end(work: Callable[Given, Done], *given: Given.args, **named: Given.kwargs) -> Done:
+    """Do *work* in a worker thread; who is cancelled waits for its end, before which nothing it uses may be closed."""
+    working = asyncio.ensure_future(asyncio.to_thread(work, *given, **named))
+    try:
+        return await asyncio.shield(working)
+    except asyncio.CancelledError:
+        await asyncio.wait([working])
+        raise
