@@ -1,8 +1,10 @@
-"""One shared server for the tests that leave no trace in it."""
+"""One shared server for the tests that leave no trace in it, and a site of its own for each that does."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from api_site import Site
 from serving import Hub, running
 
 
@@ -16,3 +18,10 @@ def shared() -> Iterator[Hub]:
 def hub(shared: Hub) -> Hub:
     shared.calls.clear()
     return shared
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    one = Site(tmp_path / "data")
+    yield one
+    one.close()

@@ -1,25 +1,15 @@
 """Alarms in the API: of both databases in one list, each tenant its own, in both languages."""
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import pytest
 from api_site import NOW, Site, tenant
 
 from northbound.model.alarm import Alarm, AlarmKind
 from northbound.web.resources.system import grouped
 
 SECOND = timedelta(seconds=1)
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    one = Site(tmp_path / "data")
-    yield one
-    one.close()
 
 
 def raised(site: Site, kind: AlarmKind, at: datetime = NOW, **fields: Any) -> None:

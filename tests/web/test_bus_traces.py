@@ -3,8 +3,6 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,13 +13,6 @@ from northbound.model.app import App
 from northbound.model.registry import Put
 
 RULES = 25
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    one = Site(tmp_path / "data")
-    yield one
-    one.close()
 
 
 @pytest.fixture

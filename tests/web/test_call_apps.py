@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,6 @@ from northbound.model.app import Endpoint, Subscription
 from northbound.model.call_app import CallApp
 
 URL = "https://there.test/cb"
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    one = Site(tmp_path / "data")
-    yield one
-    one.close()
 
 
 def new(site: Site, app: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:

@@ -1,8 +1,6 @@
 """Endpoints that stop, authorities of their own, and what is done to single deliveries, through the API."""
 
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,13 +10,6 @@ from certificates import Authority
 from northbound.model.delivery import DeliveryState, Stop
 
 LATER = NOW + timedelta(seconds=300)
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    one = Site(tmp_path / "data")
-    yield one
-    one.close()
 
 
 @pytest.fixture

@@ -1,19 +1,10 @@
 """An event's trace when its rules are others by now than those that it was routed by."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from api_site import Site, tenant
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    one = Site(tmp_path / "data")
-    yield one
-    one.close()
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """A secret in a callback URL: whole to whoever may change it and in its customer's own list, masked everywhere else."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,13 +10,6 @@ from vendor_calls import BRIDGE, LIVE, Customer, customer
 SECRET = "canary-9931"
 URL = f"https://there.test/cb?room=r1&Token={SECRET}&api_key={SECRET}"
 MASKED = "https://there.test/cb?room=r1&Token=***&api_key=***"
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    one = Site(tmp_path / "data")
-    yield one
-    one.close()
 
 
 @pytest.fixture

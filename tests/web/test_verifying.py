@@ -2,12 +2,9 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
-import pytest
 from api_site import Site
 
 from northbound.dialects import all_dialects
@@ -26,13 +23,6 @@ MESSAGE = {
     "ChannelID": "r",
     "Contents": [{"Event": "ChannelEvent", "ChannelEvent": {"ChannelId": "r", "EventTag": "Open", "Timestamp": 1}}],
 }
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    one = Site(tmp_path / "data")
-    yield one
-    one.close()
 
 
 def made(site: Site, dialect: str = "aliyun_rtc", **more: Any) -> dict[str, Any]:
