@@ -86,15 +86,12 @@ class Notices:
         return min(WAIT_LEAST * 2 ** min(self._failures - 1, 10), WAIT_MOST) * self._scale
 
     async def run(self) -> None:
-        """Tell for ever; whatever goes wrong is tried again."""
+        """Tell for ever; what cannot be stored or read now is tried again; other faults end it."""
         while True:
             try:
                 told = await self.step()
             except HubError as error:
                 log.warning("notice.not_sent", reason=error.message)
-                told = 0
-            except Exception:
-                log.exception("notice.broken")
                 told = 0
             await asyncio.sleep(0 if told == PAGE else self.pause().total_seconds())
 

@@ -118,14 +118,12 @@ class Statistics:
         self._quiet: dict[str, tuple[Account, datetime]] = {}  # until when there is nothing to do for an account
 
     async def run(self) -> None:
-        """Look every second; what cannot be stored or read now is tried again."""
+        """Look every second; what cannot be stored or read now is tried again; other faults end it."""
         while True:
             try:
                 await self.step()
             except HubError as error:
                 log.warning("statistics.stalled", code=error.code, reason=error.message)
-            except Exception:
-                log.exception("statistics.broken")
             await asyncio.sleep(EVERY.total_seconds())
 
     async def step(self) -> int:
