@@ -18,7 +18,7 @@ from independent_signatures import CHECKS, Signed
 from northbound.model.app import Source
 from northbound.model.wire import Request
 from sdk.clients import eventbridge, rtc
-from sdk.customer import Customer, Vendor, made
+from sdk.customer import Customer, Vendor, customer_of, made
 
 pytestmark = pytest.mark.e2e
 
@@ -43,19 +43,10 @@ def _client_connections() -> Iterator[None]:
 @pytest.fixture
 def customer(hub: Hub) -> Customer:
     """An account with the switch for meetings on, and one app, which all five ways are about."""
-    account = made(hub, "accounts", {"name": "five ways"})
-    status, answer = hub.api("POST", f"/api/v1/accounts/{account['id']}/meeting-push/enable")
+    one = customer_of(hub, "five ways")
+    status, answer = hub.api("POST", f"/api/v1/accounts/{one.account_id}/meeting-push/enable")
     assert status == 200, answer
-    app = made(hub, "apps", {"name": "rooms", "account_id": account["id"]})
-    return Customer(
-        hub=hub,
-        address=hub.config.listen,
-        account_id=account["id"],
-        access_key_id=account["access_key_id"],
-        access_key_secret=account["access_key_secret"],
-        app_id=app["id"],
-        app_key=app["app_key"],
-    )
+    return one
 
 
 def changed(hub: Hub, method: str, path: str, body: dict[str, Any] | None = None) -> Any:

@@ -10,7 +10,7 @@ from darabonba.core import DaraCore
 from e2e.hub import Hub
 from e2e.receiver import Receiver
 from sdk import plane_client
-from sdk.customer import NUMBERS, Customer, made
+from sdk.customer import NUMBERS, Customer, customer_of
 from sdk.driver import Driver
 from sdk.table import Record, recorded
 
@@ -68,17 +68,7 @@ def new_customer(hub: Hub) -> Callable[[], Customer]:
     """Return what makes a customer of its own, so that no test counts another's calls."""
 
     def make() -> Customer:
-        account = made(hub, "accounts", {"name": f"customer {next(NUMBERS)}"})
-        app = made(hub, "apps", {"name": "app", "account_id": account["id"]})
-        return Customer(
-            hub=hub,
-            address=hub.config.listen,
-            account_id=account["id"],
-            access_key_id=account["access_key_id"],
-            access_key_secret=account["access_key_secret"],
-            app_id=app["id"],
-            app_key=app["app_key"],
-        )
+        return customer_of(hub, f"customer {next(NUMBERS)}")
 
     return make
 

@@ -59,3 +59,18 @@ def made(hub: Hub, path: str, body: dict[str, Any]) -> dict[str, Any]:
     status, content = hub.api("POST", f"/api/v1/{path}", body)
     assert status == 201, content
     return content
+
+
+def customer_of(hub: Hub, name: str) -> Customer:
+    """Return a new account, with an access key and one app."""
+    account = made(hub, "accounts", {"name": name})
+    app = made(hub, "apps", {"name": "app", "account_id": account["id"]})
+    return Customer(
+        hub=hub,
+        address=hub.config.listen,
+        account_id=account["id"],
+        access_key_id=account["access_key_id"],
+        access_key_secret=account["access_key_secret"],
+        app_id=app["id"],
+        app_key=app["app_key"],
+    )
